@@ -1,0 +1,241 @@
+//! *Order*: puts the events of three independent streams into one order before anything is decided.
+//!
+//! Call monitoring, VQ and Extension events come over separate connections, even from separate
+//! servers: there is no order across them (call-models section 1, rule 12). An event waits until the
+//! streams that could still give something older have passed its time, and at most W of stream time.
+//! So a busy site waits milliseconds, a quiet one W, and with a skew within W the order in which the
+//! streams were read changes nothing. Timers run on stream time; the switch's clock only orders.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use trunkline_schemas::Offset;
+use trunkline_schemas::raw::Stream;
+
+use super::copies::StreamKey;
+
+/// The longest an event waits while no link of a role is up and has caught up (DESIGN section 5).
+pub const WAIT_MAX_MS: i64 = 30_000;
+
+/// Clocks and links, as far as they must outlive a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Streams {
+    /// The greatest switch time of each stream, microseconds.
+    passed: Vec<(StreamKey, i64)>,
+    /// Links by name: their stream, and whether each is up and has caught up.
+    links: Vec<Link>,
+    /// Stream time, milliseconds.
+    pub now_ms: i64,
+    /// Stream time during which every role had a link that had caught up: the clock of W.
+    running_ms: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Link {
+    name: String,
+    stream: StreamKey,
+    caught_up: bool,
+    /// After a gap: the stream waits for the other links to pass this number.
+    gap: Option<Gap>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Gap {
+    since_ms: i64,
+    /// Number of the first event after it, once it is there.
+    first: Option<(i64, i64)>,
+}
+
+impl Streams {
+    /// Advances stream time; it never goes back.
+    pub fn advance(&mut self, now_ms: i64) {
+        let step = (now_ms - self.now_ms).max(0);
+        if self.now_ms != 0 && self.settled() {
+            self.running_ms += step;
+        }
+        self.now_ms += if self.now_ms == 0 { now_ms } else { step };
+        let now_ms = self.now_ms;
+        for link in &mut self.links {
+            if link.gap.is_some_and(|gap| now_ms - gap.since_ms > WAIT_MAX_MS) {
+                link.gap = None;
+            }
+        }
+    }
+
+    /// A link is up. Its events begin; it has not caught up.
+    pub fn link_up(&mut self, name: &str, stream: &StreamKey) {
+        self.link_down(name);
+        self.links.push(Link {
+            name: name.to_owned(),
+            stream: stream.clone(),
+            caught_up: false,
+            gap: None,
+        });
+    }
+
+    /// A link is down.
+    pub fn link_down(&mut self, name: &str) {
+        self.links.retain(|link| link.name != name);
+        let alone: Vec<StreamKey> = self.links.iter().map(|l| l.stream.clone()).collect();
+        for link in &mut self.links {
+            if alone.iter().filter(|s| **s == link.stream).count() < 2 {
+                link.gap = None;
+            }
+        }
+    }
+
+    /// A link has delivered what was there when it came up.
+    pub fn caught_up(&mut self, name: &str) {
+        for link in self.links.iter_mut().filter(|link| link.name == name) {
+            link.caught_up = true;
+        }
+    }
+
+    /// A link has lost events. Another link of the same stream may still bring them.
+    pub fn gap(&mut self, name: &str) {
+        let now_ms = self.now_ms;
+        let Some(stream) =
+            self.links.iter().find(|link| link.name == name).map(|link| link.stream.clone())
+        else {
+            return;
+        };
+        if self.links.iter().filter(|link| link.stream == stream).count() < 2 {
+            return;
+        }
+        for link in self.links.iter_mut().filter(|link| link.name == name) {
+            link.gap = Some(Gap { since_ms: now_ms, first: None });
+        }
+    }
+
+    /// A link has given an event: number and switch time.
+    pub fn seen(&mut self, name: &str, stream: &StreamKey, number: (i64, i64), at_us: i64) {
+        for link in self.links.iter_mut().filter(|link| link.stream == *stream) {
+            match &mut link.gap {
+                Some(gap) if link.name == name => {
+                    gap.first.get_or_insert(number);
+                }
+                Some(Gap { first: Some(first), .. }) if number >= *first => link.gap = None,
+                Some(_) | None => {}
+            }
+        }
+        if self.links.iter().any(|link| link.stream == *stream && link.gap.is_some()) {
+            return;
+        }
+        match self.passed.iter_mut().find(|(s, _)| s == stream) {
+            Some((_, passed)) => *passed = (*passed).max(at_us),
+            None => self.passed.push((stream.clone(), at_us)),
+        }
+    }
+
+    /// Whether a link of each role that has any is up and has caught up, and call and VQ have one.
+    fn settled(&self) -> bool {
+        let role = |stream: Stream| {
+            self.links.iter().any(|l| l.stream.1 == stream && l.caught_up && l.gap.is_none())
+        };
+        role(Stream::Call) && role(Stream::Vq)
+    }
+
+    /// Whether every stream that an event of this role waits for has passed this time.
+    fn passed(&self, role: Stream, at_us: i64) -> bool {
+        let others: &[Stream] = match role {
+            Stream::Call => &[Stream::Vq],
+            Stream::Vq => &[Stream::Call],
+            Stream::Ext | Stream::Dn => &[Stream::Call, Stream::Vq],
+        };
+        others.iter().all(|other| {
+            let mut streams = self.passed.iter().filter(|((_, s), _)| s == other).peekable();
+            streams.peek().is_some() && streams.all(|(_, passed)| *passed > at_us)
+        })
+    }
+}
+
+/// The place of an event in the one order: switch time (never back within its stream), then role,
+/// server and arrival.
+type Place = (i64, Stream, String, Offset);
+
+/// An event that waits.
+#[derive(Clone, Debug)]
+struct Waiting<T> {
+    item: T,
+    running_ms: i64,
+    now_ms: i64,
+}
+
+/// The events that wait.
+#[derive(Clone, Debug)]
+pub struct Order<T> {
+    wait_ms: i64,
+    waiting: BTreeMap<Place, Waiting<T>>,
+    /// The last place given in each stream, so that its own order is kept whatever its clock does.
+    last: Vec<(StreamKey, i64)>,
+    /// After a restart: offsets of events that waited and have not been read again.
+    expected: Vec<Offset>,
+}
+
+impl<T> Order<T> {
+    /// Waits at most `wait_ms` (W).
+    pub fn new(wait_ms: i64) -> Self {
+        Self { wait_ms, waiting: BTreeMap::new(), last: Vec::new(), expected: Vec::new() }
+    }
+
+    /// Names the events that waited before a restart.
+    pub fn expect(&mut self, offsets: Vec<Offset>) {
+        self.expected = offsets;
+    }
+
+    /// One of them has been read again.
+    pub fn came(&mut self, at: Offset) {
+        self.expected.retain(|offset| *offset != at);
+    }
+
+    /// Those that have not been read again.
+    pub fn expected(&self) -> Vec<Offset> {
+        self.expected.clone()
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Takes an event of a stream.
+    pub fn push(&mut self, streams: &Streams, stream: &StreamKey, at_us: i64, at: Offset, item: T) {
+        let at_us = match self.last.iter_mut().find(|(s, _)| s == stream) {
+            Some((_, last)) => {
+                *last = (*last).max(at_us);
+                *last
+            }
+            None => {
+                self.last.push((stream.clone(), at_us));
+                at_us
+            }
+        };
+        let place = (at_us, stream.1, stream.0.clone(), at);
+        let waiting = Waiting { item, running_ms: streams.running_ms, now_ms: streams.now_ms };
+        self.waiting.insert(place, waiting);
+    }
+
+    /// The next event in order, once nothing older can come or it has waited long enough.
+    pub fn pop(&mut self, streams: &Streams) -> Option<T> {
+        let (place, waiting) = self.waiting.first_key_value()?;
+        let due = streams.passed(place.1, place.0)
+            || streams.running_ms - waiting.running_ms > self.wait_ms
+            || streams.now_ms - waiting.now_ms > WAIT_MAX_MS;
+        if !due {
+            return None;
+        }
+        self.waiting.pop_first().map(|(_, waiting)| waiting.item)
+    }
+
+    /// Offsets of the events that wait.
+    pub fn offsets(&self) -> Vec<Offset> {
+        let mut offsets: Vec<Offset> = self.waiting.keys().map(|(_, _, _, at)| *at).collect();
+        offsets.sort_unstable();
+        offsets
+    }
+}

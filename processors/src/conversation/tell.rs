@@ -1,0 +1,315 @@
+//! Turns decisions about a conversation into commands: ids, order and strictly increasing times
+//! (DESIGN laws 5 and 8).
+
+use trunkline_schemas::command::{
+    CommunicationAnswered, CommunicationEnded, ConversationCommand, DisconnectType, EndTransfer,
+    ExternalEstablished, FinalState, HoldUpdated, InitialConfiguration, IvrEstablished,
+    ProgressTransfer, RoutingEstablished, RoutingTransfer, SourceConfiguration, TransferType,
+    UserEstablished, UserTransfer, VoiceEvent,
+};
+use trunkline_schemas::outcome::{Outcome, OutcomeStatus};
+use trunkline_schemas::segment::{LegKind, Segment};
+use trunkline_schemas::ids;
+
+use super::call::{Conversation, Leg, LegState, Transfer};
+use super::directory::AgentAt;
+use super::reason::Reason;
+
+/// What is written beside the state.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// Commands, in order.
+    pub commands: Vec<ConversationCommand>,
+    /// Legs that ended.
+    pub segments: Vec<Segment>,
+    /// Calls and parties left out.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Speaks about one conversation while one event is applied.
+pub struct Teller<'a> {
+    /// The conversation.
+    pub conversation: &'a mut Conversation,
+    /// Where it goes.
+    pub told: &'a mut Told,
+    /// Routing domain.
+    pub domain: &'a str,
+    /// GC id of the source.
+    pub source_id: &'a str,
+    /// Place of the record that causes it.
+    pub cause: &'a str,
+    /// Stream time, for outcomes.
+    pub now_ms: i64,
+}
+
+/// A leg about to be established.
+pub struct NewLeg<'a> {
+    /// What it is.
+    pub kind: LegKind,
+    /// The party or VQ entry it stands for.
+    pub subject: &'a str,
+    /// DN or VQ.
+    pub dn: &'a str,
+    /// It alerts.
+    pub alerting: bool,
+    /// The leg that invited it.
+    pub invited_by: Option<String>,
+    /// The agent.
+    pub agent: Option<AgentAt>,
+    /// GC queue.
+    pub queue_id: Option<String>,
+}
+
+impl Teller<'_> {
+    /// Establishes a leg and returns its id.
+    pub fn establish(&mut self, at_ms: i64, new: NewLeg<'_>) -> String {
+        let id = ids::communication_id(&self.conversation.id, new.subject).to_string();
+        let event = self.established(&id, &new);
+        let start_ms = self.say(at_ms, &id, 1, event);
+        self.conversation.legs.push(Leg {
+            id: id.clone(),
+            subjects: vec![new.subject.to_owned()],
+            kind: new.kind,
+            state: if new.alerting { LegState::Alerting } else { LegState::Connected },
+            held: false,
+            holds: 0,
+            dn: new.dn.to_owned(),
+            agent: new.agent,
+            queue_id: new.queue_id,
+            start_ms,
+            answered_ms: None,
+        });
+        id
+    }
+
+    fn established(&self, id: &str, new: &NewLeg<'_>) -> VoiceEvent {
+        let call = self.conversation.root_call();
+        let inbound = call.is_none_or(|call| call.dialed.is_none());
+        let ani = call.and_then(|call| call.ani.clone());
+        let dnis = call.and_then(|call| call.dialed.clone().or_else(|| call.dnis.clone()));
+        let communication_id = id.to_owned();
+        let initial_configuration = InitialConfiguration {
+            alerting: Some(new.alerting),
+            inbound: Some(inbound),
+            invited_by: new.invited_by.clone(),
+            ..InitialConfiguration::default()
+        };
+        let source_configuration = SourceConfiguration {
+            source_id: self.source_id.to_owned(),
+            interaction_id: self.conversation.root.clone(),
+            tag_id: None,
+        };
+        match new.kind {
+            LegKind::External | LegKind::Phone => {
+                VoiceEvent::ExternalEstablished(ExternalEstablished {
+                    communication_id,
+                    ani,
+                    dnis,
+                    initial_configuration,
+                    source_configuration,
+                    ..ExternalEstablished::default()
+                })
+            }
+            LegKind::Ivr => VoiceEvent::IvrEstablished(IvrEstablished {
+                communication_id,
+                ivr_name: Some(new.dn.to_owned()),
+                ivr_phone_number: dnis,
+                initial_configuration,
+                source_configuration,
+                ..IvrEstablished::default()
+            }),
+            LegKind::Routing => VoiceEvent::RoutingEstablished(RoutingEstablished {
+                communication_id,
+                queue_id: new.queue_id.clone().unwrap_or_default(),
+                initial_configuration,
+                source_configuration,
+                ..RoutingEstablished::default()
+            }),
+            LegKind::User => VoiceEvent::UserEstablished(UserEstablished {
+                communication_id,
+                user_id: new.agent.as_ref().map(|a| a.user_id.clone()).unwrap_or_default(),
+                after_call_work_required: Some(false),
+                initial_configuration,
+                source_configuration,
+                ..UserEstablished::default()
+            }),
+        }
+    }
+
+    /// An alerting leg was answered.
+    pub fn answer(&mut self, at_ms: i64, leg: &str) {
+        let event = CommunicationAnswered { communication_id: leg.to_owned() };
+        let at_ms = self.say(at_ms, leg, 1, VoiceEvent::CommunicationAnswered(event));
+        if let Some(leg) = self.leg_mut(leg) {
+            leg.state = LegState::Connected;
+            leg.answered_ms = Some(at_ms);
+        }
+    }
+
+    /// A leg ended. A leg that has ended stays as it is.
+    pub fn end(&mut self, at_ms: i64, leg: &str, disconnect_type: DisconnectType) {
+        let Some(open) = self.conversation.open_legs().find(|l| l.id == leg).cloned() else {
+            return;
+        };
+        let event = CommunicationEnded {
+            communication_id: leg.to_owned(),
+            disconnect_type,
+            destination_conversation_id: None,
+        };
+        let end_ms = self.say(at_ms, leg, 1, VoiceEvent::CommunicationEnded(event));
+        if let Some(leg) = self.leg_mut(leg) {
+            leg.state = LegState::Ended;
+        }
+        self.told.segments.push(Segment {
+            conversation_id: self.conversation.id.clone(),
+            communication_id: open.id,
+            call_uuid: self.conversation.root.clone(),
+            domain: self.domain.to_owned(),
+            kind: open.kind,
+            dn: Some(open.dn),
+            employee_id: open.agent.as_ref().map(|a| a.employee_id.clone()),
+            user_id: open.agent.map(|a| a.user_id),
+            queue_id: open.queue_id,
+            start_ms: open.start_ms,
+            answered_ms: open.answered_ms,
+            end_ms,
+            disconnect: Some(disconnect_name(disconnect_type)),
+        });
+    }
+
+    /// A leg was held or retrieved.
+    pub fn hold(&mut self, at_ms: i64, leg: &str, held: bool) {
+        let Some(open) = self.leg_mut(leg) else { return };
+        if open.held == held {
+            return;
+        }
+        open.held = held;
+        open.holds += 1;
+        let nth = open.holds;
+        let event = HoldUpdated { communication_id: leg.to_owned(), held };
+        self.say(at_ms, leg, nth, VoiceEvent::HoldUpdated(event));
+    }
+
+    /// A transfer of the customer begins: from a leg to a user or a queue. Its id is named by the
+    /// destination leg, which stands for `subject`.
+    pub fn begin_transfer(&mut self, at_ms: i64, from: &str, to: &Destination<'_>, subject: &str) {
+        let Some(object) = self.conversation.open_kind(LegKind::External).map(|l| l.id.clone())
+        else {
+            return;
+        };
+        let leg = ids::communication_id(&self.conversation.id, subject).to_string();
+        let command_id = ids::command_id(&self.conversation.id, &leg).to_string();
+        let from = from.to_owned();
+        let event = match to {
+            Destination::User(user) => VoiceEvent::UserTransfer(UserTransfer {
+                transfer_type: TransferType::Unattended,
+                command_id: command_id.clone(),
+                initiating_communication_id: from.clone(),
+                target_communication_id: from,
+                object_communication_id: object.clone(),
+                destination_user_id: (*user).to_owned(),
+            }),
+            Destination::Queue(queue) => VoiceEvent::RoutingTransfer(RoutingTransfer {
+                transfer_type: TransferType::Unattended,
+                command_id: command_id.clone(),
+                initiating_communication_id: from.clone(),
+                target_communication_id: from,
+                object_communication_id: object.clone(),
+                destination_queue_id: (*queue).to_owned(),
+                language_id: None,
+                skill_ids: None,
+            }),
+        };
+        self.say(at_ms, &command_id, 1, event);
+        self.conversation.transfer = Some(Transfer { command_id, object });
+    }
+
+    /// The destination leg of the open transfer is there.
+    pub fn progress_transfer(&mut self, at_ms: i64, destination: &str) {
+        let Some(transfer) = self.conversation.transfer.clone() else { return };
+        let event = ProgressTransfer {
+            command_id: transfer.command_id.clone(),
+            object_communication_id: transfer.object,
+            destination_communication_id: destination.to_owned(),
+        };
+        self.say(at_ms, &transfer.command_id, 1, VoiceEvent::ProgressTransfer(event));
+    }
+
+    /// The open transfer, if there is one, is over.
+    pub fn end_transfer(&mut self, at_ms: i64, final_state: FinalState) {
+        let Some(transfer) = self.conversation.transfer.take() else { return };
+        let event = EndTransfer {
+            command_id: transfer.command_id.clone(),
+            final_state,
+            object_communication_id: transfer.object,
+        };
+        self.say(at_ms, &transfer.command_id, 1, VoiceEvent::EndTransfer(event));
+    }
+
+    /// Notes, once for each reason, that the conversation or a party of it is left out.
+    pub fn note(&mut self, status: OutcomeStatus, reason: Reason, detail: Option<String>) {
+        if self.conversation.noted.contains(&reason) {
+            return;
+        }
+        self.conversation.noted.push(reason);
+        self.told.outcomes.push(Outcome {
+            status,
+            conversation_id: self.conversation.id.clone(),
+            call_uuid: self.conversation.root.clone(),
+            domain: self.domain.to_owned(),
+            event_id: None,
+            seq: None,
+            event: None,
+            code: Some(reason.code().to_owned()),
+            reason: detail,
+            attempts: 0,
+            at_ms: self.now_ms,
+        });
+    }
+
+    fn leg_mut(&mut self, id: &str) -> Option<&mut Leg> {
+        self.conversation.legs.iter_mut().find(|leg| leg.id == id)
+    }
+
+    /// Writes a command at its time, or 1 ms after the one before it; returns the time it got.
+    fn say(&mut self, at_ms: i64, subject: &str, nth: u32, event: VoiceEvent) -> i64 {
+        let conversation = &mut *self.conversation;
+        let at_ms = at_ms.max(conversation.last_ms.saturating_add(1));
+        conversation.seq += 1;
+        conversation.last_ms = at_ms;
+        self.told.commands.push(ConversationCommand {
+            event_id: ids::event_id(subject, event.array(), nth).to_string(),
+            conversation_id: conversation.id.clone(),
+            seq: conversation.seq,
+            event_date_time_ms: at_ms,
+            domain: self.domain.to_owned(),
+            call_uuid: conversation.root.clone(),
+            cause: self.cause.to_owned(),
+            event,
+        });
+        at_ms
+    }
+}
+
+/// Where a transfer goes.
+pub enum Destination<'a> {
+    /// GC user id.
+    User(&'a str),
+    /// GC queue id.
+    Queue(&'a str),
+}
+
+fn disconnect_name(disconnect: DisconnectType) -> String {
+    let name = match disconnect {
+        DisconnectType::Error => "Error",
+        DisconnectType::Peer => "Peer",
+        DisconnectType::SelfEnded => "Self",
+        DisconnectType::System => "System",
+        DisconnectType::Transfer => "Transfer",
+        DisconnectType::TransferAcd => "TransferACD",
+        DisconnectType::TransferConference => "TransferConference",
+        DisconnectType::TransferConsult => "TransferConsult",
+        DisconnectType::TransferUser => "TransferUser",
+    };
+    name.to_owned()
+}

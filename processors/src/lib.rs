@@ -1,0 +1,39 @@
+//! Processors: plain functions from records to commands (ARCHITECTURE.md, invariant 1).
+//!
+//! A processor knows only what came through its one input partition, in its order. Replay, a table
+//! test and the running system call the same [`Processor::apply`].
+
+use trunkline_schemas::{Offset, Record, Stored, Topic};
+
+pub mod conversation;
+
+/// What a processor wants written: the shell chooses the partition by the topic's spread.
+#[derive(Clone, Debug, Default)]
+pub struct Effects {
+    /// Records for other topics, in order.
+    pub outputs: Vec<(Topic, Record)>,
+    /// Changed state by key; `None` forgets the key.
+    pub state: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+/// A processor.
+pub trait Processor {
+    /// Takes one record. Never fails: what cannot be used becomes a dead letter.
+    fn apply(&mut self, record: &Stored);
+
+    /// Takes what has been written since the last call, to become one atomic step.
+    fn drain(&mut self) -> Effects;
+
+    /// Takes one key of the state back, before the first record.
+    ///
+    /// # Errors
+    /// A text that says what is wrong with the value.
+    fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), String>;
+
+    /// Offsets of records that were taken before the restored position and wait to be applied; the
+    /// shell reads them again and gives them to [`Processor::rehold`], in order.
+    fn held(&self) -> Vec<Offset>;
+
+    /// Takes back one record named by [`Processor::held`].
+    fn rehold(&mut self, record: &Stored);
+}

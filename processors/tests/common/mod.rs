@@ -1,0 +1,287 @@
+//! What the tests of the processor share: feeding call models and writing commands as text.
+#![allow(unreachable_pub, dead_code, reason = "shared by several test binaries")]
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use trunkline_processors::Processor;
+use trunkline_processors::conversation::{ConversationProcessor, Settings};
+use trunkline_schemas::directory::DirectoryFile;
+use trunkline_schemas::raw::Stream;
+use trunkline_schemas::topics::{COMMAND_CONVERSATION, OUTCOME_CONVERSATION, RAW_TLIB};
+use trunkline_schemas::{
+    ConversationCommand, Outcome, RawEvent, RawKind, Record, Stored, VoiceEvent, codec,
+};
+
+/// When the call models begin, milliseconds since 1970.
+pub const EPOCH_MS: i64 = 1_710_406_800_000;
+const DOMAIN: &str = "test";
+
+/// One event line of a call model.
+#[derive(Clone, Debug)]
+pub struct Line {
+    pub source: String,
+    pub stream: Stream,
+    pub at_ms: i64,
+    pub event: Value,
+}
+
+/// The names of the models with expected commands.
+pub const EXPECTED: [&str; 13] =
+    ["01a", "01b", "02a", "02b", "03a", "03b", "05a", "05b", "06a", "06b", "11", "13", "19"];
+
+pub fn case(path: &str) -> String {
+    let path = format!("{}/cases/{path}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// Names of all call models, from their files.
+pub fn all_models() -> Vec<String> {
+    let path = format!("{}/cases/models", env!("CARGO_MANIFEST_DIR"));
+    let entries = std::fs::read_dir(path).expect("the models are part of the crate");
+    let names = entries.map(|e| e.expect("readable").file_name().into_string().expect("ascii"));
+    let mut names: Vec<String> = names.filter(|n| n.ends_with(".jsonl")).collect();
+    names.sort();
+    names
+}
+
+/// The consumed lines of a model, by the beginning of its file's name.
+pub fn model(name: &str) -> Vec<Line> {
+    let file = all_models().into_iter().find(|n| n.starts_with(&format!("{name}-")) || n == name);
+    let file = file.unwrap_or_else(|| panic!("no model {name}"));
+    let text = case(&format!("models/{file}"));
+    text.lines().filter_map(line).collect()
+}
+
+fn line(text: &str) -> Option<Line> {
+    let value: Value = serde_json::from_str(text).expect("a model line is JSON");
+    let stream = Stream::find(value["stream"].as_str()?).expect("a known stream");
+    let event = value["event"].clone();
+    let seconds = event["time"]["TimeinSecs"].as_i64().expect("a time");
+    let micros = event["time"]["TimeinuSecs"].as_i64().expect("a time");
+    let at_ms = seconds * 1000 + micros / 1000;
+    let source = value["source"].as_str().expect("a source").to_owned();
+    (stream != Stream::Dn).then_some(Line { source, stream, at_ms, event })
+}
+
+/// A processor that is given lines as records.
+pub struct Feed {
+    pub processor: ConversationProcessor,
+    pub now_ms: i64,
+    pub offset: i64,
+    pub commands: Vec<ConversationCommand>,
+    pub outcomes: Vec<Outcome>,
+    pub dead: usize,
+}
+
+impl Feed {
+    /// A processor with the directory of the cases and links that have caught up.
+    pub fn new() -> Self {
+        let processor = ConversationProcessor::new(DOMAIN, Settings::default());
+        let mut feed = Self {
+            processor,
+            now_ms: EPOCH_MS,
+            offset: 0,
+            commands: Vec::new(),
+            outcomes: Vec::new(),
+            dead: 0,
+        };
+        let file: DirectoryFile =
+            serde_json::from_str(&case("directory.json")).expect("the directory is valid");
+        for row in file.rows() {
+            let mut raw = feed.bare(RawKind::DirectoryRow);
+            raw.payload = serde_json::to_vec(&row).expect("a row is JSON");
+            feed.record(&raw);
+        }
+        feed.record(&feed.bare(RawKind::DirectoryEnd));
+        for stream in [Stream::Call, Stream::Vq, Stream::Ext] {
+            for kind in [RawKind::LinkUp, RawKind::CaughtUp] {
+                let mut raw = feed.bare(kind);
+                raw.stream = Some(stream);
+                raw.link = format!("a/{}", stream.name());
+                feed.record(&raw);
+            }
+        }
+        feed
+    }
+
+    fn bare(&self, kind: RawKind) -> RawEvent {
+        RawEvent::bare(kind, DOMAIN, "", self.now_ms * 1000)
+    }
+
+    pub fn record(&mut self, raw: &RawEvent) {
+        let record = codec::record("", raw).expect("a raw event encodes");
+        self.stored(record);
+    }
+
+    pub fn stored(&mut self, record: Record) {
+        let stored = Stored {
+            topic: RAW_TLIB,
+            partition: 0,
+            offset: self.offset,
+            append_time_ms: self.now_ms,
+            record,
+        };
+        self.offset += 1;
+        self.processor.apply(&stored);
+        self.collect();
+    }
+
+    /// Gives a line; stream time is the greatest event time given.
+    pub fn line(&mut self, line: &Line) {
+        self.now_ms = self.now_ms.max(line.at_ms);
+        self.record(&raw_of(line, "a"));
+    }
+
+    /// Lets every wait run out.
+    pub fn finish(&mut self) {
+        for _ in 0..2 {
+            self.now_ms += 31_000;
+            self.record(&self.bare(RawKind::Tick));
+        }
+    }
+
+    fn collect(&mut self) {
+        for (topic, record) in self.processor.drain().outputs {
+            let value = record.value.expect("no tombstones among outputs");
+            if topic == COMMAND_CONVERSATION {
+                self.commands.push(codec::decode(&value).expect("our own command"));
+            } else if topic == OUTCOME_CONVERSATION {
+                self.outcomes.push(codec::decode(&value).expect("our own outcome"));
+            } else if topic.name().starts_with("dead.") {
+                self.dead += 1;
+            }
+        }
+    }
+}
+
+/// The raw event of a line, as a bridge writes it.
+pub fn raw_of(line: &Line, bridge: &str) -> RawEvent {
+    let text = |key: &str| line.event[key].as_str().map(str::to_owned);
+    let sequence = text("EventSequenceNumber").and_then(|s| i64::from_str_radix(&s, 16).ok());
+    RawEvent {
+        stream: Some(line.stream),
+        link: format!("{bridge}/{}", line.stream.name()),
+        server_start: Some(1_710_000_000),
+        sequence,
+        name: text("id"),
+        switch_time_us: Some(line.at_ms * 1000),
+        call_uuid: text("CallUUID"),
+        conn_id: text("ConnID"),
+        this_dn: text("ThisDN"),
+        payload: serde_json::to_vec(&line.event).expect("JSON"),
+        ..RawEvent::bare(RawKind::Event, DOMAIN, &line.source, line.at_ms * 1000)
+    }
+}
+
+/// Commands and outcomes of one model in the words of the expected tables.
+pub fn render(commands: &[ConversationCommand], outcomes: &[Outcome]) -> Vec<String> {
+    let mut names = Names::default();
+    let mut lines: Vec<String> = commands.iter().map(|c| names.line(c)).collect();
+    for outcome in outcomes {
+        let status = serde_json::to_value(outcome.status).expect("a name");
+        let code = outcome.code.clone().unwrap_or_default();
+        lines.push(format!("{} {code}", status.as_str().unwrap_or_default()));
+    }
+    lines
+}
+
+/// The lines of an expected table without its comments.
+pub fn expected(name: &str) -> Vec<String> {
+    let text = case(&format!("conversation/{name}.txt"));
+    text.lines().filter(|l| !l.starts_with('#')).map(str::to_owned).collect()
+}
+
+#[derive(Default)]
+struct Names(BTreeMap<String, String>);
+
+impl Names {
+    fn name(&self, id: &str) -> String {
+        self.0.get(id).cloned().unwrap_or_else(|| format!("?{id}"))
+    }
+
+    fn line(&mut self, command: &ConversationCommand) -> String {
+        let since = command.event_date_time_ms - EPOCH_MS;
+        let at = format!("{:02}.{:03}", since / 1000, since % 1000);
+        let directory: DirectoryFile =
+            serde_json::from_str(&case("directory.json")).expect("the directory is valid");
+        let user = |id: &str| {
+            let agent = directory.agents.iter().find(|a| a.user_id == id);
+            agent.map_or_else(|| format!("?{id}"), |a| a.employee_id.clone())
+        };
+        let queue = |id: &str| {
+            let queue = directory.queues.iter().find(|q| q.queue_id == id);
+            queue.map_or_else(|| format!("?{id}"), |q| q.dn.clone())
+        };
+        let event = command.event.array().trim_end_matches("Events");
+        let rest = match &command.event {
+            VoiceEvent::ExternalEstablished(e) => {
+                let how = self.begun(&e.communication_id, "customer", &e.initial_configuration);
+                let number = |k: &str, v: &Option<String>| {
+                    v.as_ref().map(|v| format!("{k}={v} ")).unwrap_or_default()
+                };
+                let numbers = number("ani", &e.ani) + &number("dnis", &e.dnis);
+                format!("customer {numbers}{how}")
+            }
+            VoiceEvent::IvrEstablished(e) => {
+                let how = self.begun(&e.communication_id, "ivr", &e.initial_configuration);
+                let name = e.ivr_name.clone().unwrap_or_default();
+                let number = e.ivr_phone_number.clone().unwrap_or_default();
+                format!("ivr name={name} number={number} {how}")
+            }
+            VoiceEvent::RoutingEstablished(e) => {
+                let name = queue(&e.queue_id);
+                let how = self.begun(&e.communication_id, &name, &e.initial_configuration);
+                format!("{name} {how}")
+            }
+            VoiceEvent::UserEstablished(e) => {
+                let name = user(&e.user_id);
+                let how = self.begun(&e.communication_id, &name, &e.initial_configuration);
+                format!("{name} {how}")
+            }
+            VoiceEvent::CommunicationAnswered(e) => self.name(&e.communication_id),
+            VoiceEvent::CommunicationEnded(e) => {
+                let how = serde_json::to_value(e.disconnect_type).expect("a name");
+                format!("{} {}", self.name(&e.communication_id), how.as_str().unwrap_or_default())
+            }
+            VoiceEvent::HoldUpdated(e) => {
+                let how = if e.held { "held" } else { "retrieved" };
+                format!("{} {how}", self.name(&e.communication_id))
+            }
+            VoiceEvent::RoutingTransfer(e) => {
+                let from = self.name(&e.initiating_communication_id);
+                let of = self.name(&e.object_communication_id);
+                format!("{from} -> {} of {of}", queue(&e.destination_queue_id))
+            }
+            VoiceEvent::UserTransfer(e) => {
+                let from = self.name(&e.initiating_communication_id);
+                let of = self.name(&e.object_communication_id);
+                format!("{from} -> {} of {of}", user(&e.destination_user_id))
+            }
+            VoiceEvent::ProgressTransfer(e) => {
+                format!("-> {}", self.name(&e.destination_communication_id))
+            }
+            VoiceEvent::EndTransfer(e) => format!("{:?}", e.final_state),
+            other => format!("{other:?}"),
+        };
+        format!("{at} {} {rest}", event)
+    }
+
+    fn begun(
+        &mut self,
+        id: &str,
+        name: &str,
+        how: &trunkline_schemas::command::InitialConfiguration,
+    ) -> String {
+        self.0.insert(id.to_owned(), name.to_owned());
+        let mut words = Vec::new();
+        if how.alerting == Some(true) {
+            words.push("alerting".to_owned());
+        }
+        words.push(if how.inbound == Some(true) { "inbound" } else { "outbound" }.to_owned());
+        if let Some(by) = &how.invited_by {
+            words.push(format!("invitedBy={}", self.name(by)));
+        }
+        words.join(" ")
+    }
+}

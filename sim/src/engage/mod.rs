@@ -1,0 +1,258 @@
+//! A simulated Engage site: external callers, Routing Points, virtual queues and agents behind one
+//! SIP Server (and, if wanted, a VQ server of its own), played from a seeded plan and served over
+//! the TLib feed protocol. It knows the truth about every call it plays.
+//!
+//! ```text
+//! seed -> site (agents, queues, ids)
+//!      -> plan (every call with all its moments, on a virtual time line)
+//!           -> script (TLib events) -> play (number, time of day) -> feed (clients, resumption)
+//!           -> expected (what the organisation must hold)
+//! ```
+
+mod event;
+mod expected;
+mod feed;
+#[cfg(test)]
+mod feed_tests;
+mod model;
+#[cfg(test)]
+mod model_tests;
+mod plan;
+mod play;
+mod script;
+mod site;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::truth::CallTruth;
+
+pub use model::{Model, SHARES};
+pub use play::Progress;
+pub use site::{SIP_SERVER, SWITCH, VQ_SERVER};
+
+use feed::Server;
+use plan::Call;
+use play::{Beat, Schedule, Voices};
+use site::Site;
+
+/// Most calls of a run: plan and events are kept in memory (about 5 KiB a call).
+pub const CALLS_MAX: u64 = 200_000;
+/// Most agents of the site.
+pub const AGENTS_MAX: usize = 2_000;
+/// Fewest agents: an internal call, and a call not answered by the first, need two.
+pub const AGENTS_MIN: usize = 2;
+/// The VQ server was started this long before the SIP Server.
+const VQ_SERVER_OLDER_SECS: i64 = 7;
+
+/// What is simulated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EngageConfig {
+    /// Where the SIP Server listens; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// The same seed (with the same numbers below) gives the same site and the same calls.
+    pub seed: u64,
+    /// Calls of the run.
+    pub calls: u64,
+    /// Calls that arrive in a second of real time, on average.
+    pub rate_per_second: f64,
+    /// How much faster than in life calls go: all durations are divided by it.
+    pub speed: f64,
+    /// Agents of the site.
+    pub agents: usize,
+    /// The calls start when so many clients have said hello and are connected.
+    pub wait_for_clients: usize,
+    /// Whether the VQ DNs are on a server of their own (call model 19). It listens on the next
+    /// port, or on one the system chooses if `listen` has port 0.
+    pub vq_server: bool,
+    /// All calls of this model, instead of the models in their usual shares.
+    pub only: Option<Model>,
+}
+
+impl Default for EngageConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            seed: 1,
+            calls: 100,
+            rate_per_second: 5.0,
+            speed: 1.0,
+            agents: 60,
+            wait_for_clients: 0,
+            vq_server: false,
+            only: None,
+        }
+    }
+}
+
+/// A running site. Dropping it stops it.
+#[derive(Debug)]
+pub struct EngageSim {
+    addr: SocketAddr,
+    vq_addr: SocketAddr,
+    run: Arc<Run>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+#[derive(Debug)]
+struct Run {
+    site: Site,
+    calls: Vec<Call>,
+    speed: f64,
+    /// Set when the calls start.
+    beat: OnceLock<Beat>,
+    progress: watch::Sender<Progress>,
+}
+
+/// Starts a site: it listens when this returns, and plays its calls once enough clients are there.
+///
+/// # Errors
+/// `InvalidInput` for numbers out of range; whatever the system says when it cannot listen.
+pub async fn start(config: EngageConfig) -> io::Result<EngageSim> {
+    check(&config)?;
+    let site = Site::new(config.seed, config.agents, config.vq_server);
+    let calls = plan::plan(&settings(&config, &site));
+    let schedule = Schedule::new(&site, &calls);
+    let total = calls.len() as u64;
+    let progress = watch::Sender::new(Progress { total, ..Progress::default() });
+    let (speed, beat) = (config.speed, OnceLock::new());
+    let run = Arc::new(Run { site, calls, speed, beat, progress });
+
+    let started_at = now_micros().div_euclid(1_000_000);
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let present = Arc::new(watch::Sender::new(0));
+    let listener = TcpListener::bind(config.listen).await?;
+    let addr = listener.local_addr()?;
+    let sip = Arc::new(Server::new(SIP_SERVER, started_at));
+    tasks.spawn(feed::serve(listener, Arc::clone(&sip), Arc::clone(&present), stop.clone()));
+    let (mut vq, mut vq_addr) = (None, addr);
+    if config.vq_server {
+        let listener = TcpListener::bind(next_port(config.listen)).await?;
+        vq_addr = listener.local_addr()?;
+        let server = Arc::new(Server::new(VQ_SERVER, started_at - VQ_SERVER_OLDER_SECS));
+        vq = Some(Arc::clone(&server));
+        tasks.spawn(feed::serve(listener, server, Arc::clone(&present), stop.clone()));
+    }
+    let voices = Voices::new(config.seed, sip, vq);
+    let playing = play_when_ready(Arc::clone(&run), schedule, voices, config, present);
+    let stopped = stop.clone();
+    tasks.spawn(async move { stopped.run_until_cancelled(playing).await });
+    Ok(EngageSim { addr, vq_addr, run, stop, tasks })
+}
+
+impl EngageSim {
+    /// Where the SIP Server listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Where the VQ events are served: the VQ server's address if there is one, else the SIP
+    /// Server's.
+    pub fn vq_addr(&self) -> SocketAddr {
+        self.vq_addr
+    }
+
+    /// The directory of the site, as `translate` and `run` read it from a file.
+    pub fn directory(&self) -> Value {
+        self.run.site.directory()
+    }
+
+    /// The truth about all calls of the run in their order. Empty until the calls have started, as
+    /// it names times of day; from then on it covers the calls still to come as well.
+    pub fn truth(&self) -> Vec<CallTruth> {
+        let Some(beat) = self.run.beat.get() else { return Vec::new() };
+        let truth = |call| expected::truth(&self.run.site, call, |at| beat.wall_ms(at));
+        self.run.calls.iter().map(truth).collect()
+    }
+
+    /// How far the run is.
+    pub fn progress(&self) -> Progress {
+        *self.run.progress.borrow()
+    }
+
+    /// Waits until all calls are over. Their last events may still be on the way to the clients.
+    pub async fn wait_finished(&self) {
+        let mut progress = self.run.progress.subscribe();
+        // The sender lives as long as `self`, so that the wait cannot fail.
+        let _ = progress.wait_for(|progress| progress.finished == progress.total).await;
+    }
+
+    /// Closes all connections and stops.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for EngageSim {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn play_when_ready(
+    run: Arc<Run>,
+    schedule: Schedule,
+    voices: Voices,
+    config: EngageConfig,
+    present: Arc<watch::Sender<usize>>,
+) {
+    let mut clients = present.subscribe();
+    // The sender is held above, so that the wait cannot fail.
+    let _ = clients.wait_for(|clients| *clients >= config.wait_for_clients).await;
+    let beat = *run.beat.get_or_init(|| Beat { start: now_micros(), speed: run.speed });
+    let report = |progress| {
+        run.progress.send_replace(progress);
+    };
+    play::play(&run.site, &run.calls, &schedule, beat, voices, report).await;
+}
+
+fn check(config: &EngageConfig) -> io::Result<()> {
+    let positive = |number: f64| number.is_finite() && number > 0.0;
+    let wrong = if config.calls > CALLS_MAX {
+        format!("calls is {}: at most {CALLS_MAX}", config.calls)
+    } else if !(AGENTS_MIN..=AGENTS_MAX).contains(&config.agents) {
+        format!("agents is {}: from {AGENTS_MIN} to {AGENTS_MAX}", config.agents)
+    } else if !positive(config.rate_per_second) {
+        format!("rate is {}: must be above 0", config.rate_per_second)
+    } else if !positive(config.speed) {
+        format!("speed is {}: must be above 0", config.speed)
+    } else if config.vq_server && config.listen.port() == u16::MAX {
+        "the VQ server needs the port after that of listen".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, wrong))
+}
+
+fn settings(config: &EngageConfig, site: &Site) -> plan::Settings {
+    plan::Settings {
+        seed: config.seed,
+        calls: u32::try_from(config.calls).expect("checked against CALLS_MAX"),
+        // The rate is one of real time, the plan's time line is the virtual one.
+        rate: config.rate_per_second / config.speed,
+        agents: config.agents,
+        queues: site.queues.len(),
+        only: config.only,
+    }
+}
+
+fn next_port(mut address: SocketAddr) -> SocketAddr {
+    if address.port() != 0 {
+        address.set_port(address.port() + 1);
+    }
+    address
+}
+
+fn now_micros() -> i64 {
+    jiff::Timestamp::now().as_microsecond()
+}

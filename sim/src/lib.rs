@@ -1,0 +1,6 @@
+//! A simulated Engage site and a simulated Genesys Cloud organisation.
+
+pub mod compare;
+pub mod engage;
+pub mod gc;
+pub mod truth;

@@ -1,0 +1,81 @@
+//! The words in which the two simulators speak of a call, so that they can be compared: what really
+//! happened in Engage, and what the Genesys Cloud organisation was told.
+
+use serde::{Deserialize, Serialize};
+
+/// What kind of party a leg is (the *Established* events of the GC batch, gc-api section 3.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LegKind {
+    /// The customer.
+    External,
+    /// An IVR application.
+    Ivr,
+    /// A queue (ACD).
+    Routing,
+    /// An agent.
+    User,
+    /// Some other phone.
+    Phone,
+}
+
+/// One leg of a conversation, from its beginning to its end. Times are milliseconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Leg {
+    /// What it is.
+    pub kind: LegKind,
+    /// GC user id of a user, GC queue id of a queue, else nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// When it was established.
+    pub start_ms: i64,
+    /// Whether it began alerting.
+    pub alerting: bool,
+    /// When it was answered; nothing if it was connected from the start or never answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered_ms: Option<i64>,
+    /// Hold changes: when, and whether it was held from then on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<(i64, bool)>,
+    /// When it ended; nothing while it lasts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_ms: Option<i64>,
+    /// The disconnect type it ended with (`Self`, `Peer`, `System`, `TransferACD`, ...).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disconnect: Option<String>,
+}
+
+/// One conversation as the organisation was told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Told {
+    /// GC conversation id.
+    pub conversation_id: String,
+    /// The external platform's id: the root CallUUID.
+    pub interaction_id: String,
+    /// Its legs, in order of their start.
+    pub legs: Vec<Leg>,
+}
+
+/// What ought to be told of a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Expected {
+    /// A conversation with these legs, in order of their start.
+    Conversation(Vec<Leg>),
+    /// Nothing, for this reason (for example `internal`).
+    Nothing(String),
+}
+
+/// The truth about one call of the simulated site.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallTruth {
+    /// CallUUID.
+    pub call_uuid: String,
+    /// The call model played (for example `01a`).
+    pub model: String,
+    /// What the organisation must hold of it.
+    pub expected: Expected,
+}
