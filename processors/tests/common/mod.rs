@@ -72,6 +72,8 @@ pub struct Feed {
     pub commands: Vec<ConversationCommand>,
     pub outcomes: Vec<Outcome>,
     pub dead: usize,
+    /// Every record given.
+    pub stored_log: Vec<Stored>,
 }
 
 impl Feed {
@@ -85,6 +87,7 @@ impl Feed {
             commands: Vec::new(),
             outcomes: Vec::new(),
             dead: 0,
+            stored_log: Vec::new(),
         };
         let file: DirectoryFile =
             serde_json::from_str(&case("directory.json")).expect("the directory is valid");
@@ -124,6 +127,7 @@ impl Feed {
         };
         self.offset += 1;
         self.processor.apply(&stored);
+        self.stored_log.push(stored);
         self.collect();
     }
 
