@@ -1,0 +1,7 @@
+//! Bridges: from an Engage source to raw events.
+//!
+//! Every bridge has a pure half, which turns bytes into records and is told the time, and a thin
+//! half that does the I/O. Neither knows the log: what a bridge has to write goes to a
+//! [`tlib::Writer`] that is given to it.
+
+pub mod tlib;

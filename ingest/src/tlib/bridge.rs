@@ -1,0 +1,302 @@
+//! A bridge: follows one server of a pair at a time, and writes all it says.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use trunkline_schemas::RawEvent;
+
+use super::backoff::Backoff;
+use super::batch::{Batch, RawOut};
+use super::follow::Follower;
+use super::hello::{LinkConfig, LinkError, hello};
+use super::line::Place;
+use super::lines::{Body, Line, Lines};
+use super::pen::{LinkStatus, Pen, WriteError, Writer};
+
+/// Most bytes taken from a connection at once.
+const READ_BYTES_MAX: usize = 64 << 10;
+
+/// Tells the time, microseconds since 1970.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+/// Gives numbers from 0 to 1, which spread reconnections.
+pub type Jitter = Box<dyn FnMut() -> f64 + Send>;
+
+/// One link from a server pair to a [`Writer`].
+///
+/// Nothing is lost and little repeated: a connection resumes after the last event that is durable,
+/// because only what the writer has taken moves the position.
+pub struct Bridge {
+    config: LinkConfig,
+    link: String,
+    clock: Clock,
+    jitter: Jitter,
+    status: Arc<LinkStatus>,
+    pen: Pen,
+    backoff: Backoff,
+    /// Counts the attempts; the servers take turns.
+    attempts: usize,
+}
+
+impl Bridge {
+    /// A bridge at rest.
+    ///
+    /// # Errors
+    /// [`LinkError`] if the configuration makes no link.
+    pub fn new(
+        config: LinkConfig,
+        writer: Box<dyn Writer>,
+        clock: Clock,
+        jitter: Jitter,
+    ) -> Result<Self, LinkError> {
+        hello(&config, Some((i64::MAX, i64::MAX)))?;
+        let status = Arc::new(LinkStatus::default());
+        Ok(Self {
+            link: config.link(),
+            backoff: Backoff::new(config.backoff_min, config.backoff_max),
+            pen: Pen::new(writer, Arc::clone(&status)),
+            config,
+            clock,
+            jitter,
+            status,
+            attempts: 0,
+        })
+    }
+
+    /// How the link is doing; stays true while the bridge runs.
+    pub fn status(&self) -> Arc<LinkStatus> {
+        Arc::clone(&self.status)
+    }
+
+    /// Name of the link.
+    pub fn link(&self) -> &str {
+        &self.link
+    }
+
+    /// Follows the servers until `stop` is cancelled; then writes what was read, and that the link
+    /// is down. How long that may take is the caller's to limit.
+    ///
+    /// # Panics
+    /// If the writer does.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut owed = None;
+        while !stop.is_cancelled() {
+            owed = self.attempt(owed, &stop).await;
+            let wait = self.backoff.next_wait((self.jitter)());
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = sleep(wait) => {}
+            }
+            self.status.reconnects.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// One connection from its beginning to its end. `owed` is a `LinkDown` that could not be
+    /// written; so is what it returns. Before it stands in the log, no link comes up.
+    async fn attempt(
+        &mut self,
+        owed: Option<RawEvent>,
+        stop: &CancellationToken,
+    ) -> Option<RawEvent> {
+        if let Some(down) = owed
+            && let Err(error) = self.pen.write(vec![RawOut::Raw(down.clone())]).await
+        {
+            tracing::warn!(link = self.link, %error, "the log still takes nothing");
+            return Some(down);
+        }
+        let server = self.config.servers[self.attempts % self.config.servers.len()].clone();
+        self.attempts = self.attempts.wrapping_add(1);
+        let resume = self.pen.position();
+        let connected = tokio::select! {
+            biased;
+            () = stop.cancelled() => return None,
+            connected = timeout(
+                self.config.connect_timeout,
+                connect(&self.config, &server, resume),
+            ) => connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+        };
+        let mut stream = match connected {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(link = self.link, server, %error, "cannot connect");
+                return None;
+            }
+        };
+        tracing::info!(link = self.link, server, ?resume, "connected");
+        let mut session = Session {
+            follower: Follower::new(&self.config.domain, &self.link, self.config.role, resume),
+            lines: Lines::default(),
+            batch: Batch::default(),
+            deadline: Instant::now() + self.config.silence_timeout,
+            bridge: self,
+        };
+        let end = session.read(&mut stream, stop).await;
+        let owed = session.close(end).await;
+        self.status.connected.store(false, Relaxed);
+        self.status.caught_up.store(false, Relaxed);
+        owed
+    }
+}
+
+async fn connect(
+    config: &LinkConfig,
+    server: &str,
+    resume: Option<(i64, i64)>,
+) -> io::Result<TcpStream> {
+    let line = hello(config, resume).map_err(io::Error::other)?;
+    let mut stream = TcpStream::connect(server).await?;
+    stream.write_all(line.as_bytes()).await?;
+    Ok(stream)
+}
+
+/// Why a connection is over.
+enum End {
+    /// The bridge is to stop.
+    Stop,
+    /// Something about the link.
+    Link(String),
+    /// The writer failed: what was collected is dropped and comes again.
+    Write(WriteError),
+}
+
+/// One connection.
+struct Session<'a> {
+    bridge: &'a mut Bridge,
+    follower: Follower,
+    lines: Lines,
+    batch: Batch,
+    /// By when a line must have come.
+    deadline: Instant,
+}
+
+impl Session<'_> {
+    /// Reads and writes side by side. While a full batch waits for the one before it, nothing is
+    /// read, so that the connection itself holds the server back.
+    async fn read(&mut self, stream: &mut TcpStream, stop: &CancellationToken) -> End {
+        let mut chunk = vec![0_u8; READ_BYTES_MAX];
+        loop {
+            let has_room = match self.take_lines() {
+                Ok(has_room) => has_room,
+                Err(why) => return End::Link(why),
+            };
+            let is_busy = self.bridge.pen.is_busy();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return End::Stop,
+                written = self.bridge.pen.finish(), if is_busy => match written {
+                    Ok(()) if has_room => {}
+                    // While nothing was read, no silence could be heard.
+                    Ok(()) => self.postpone_deadline(),
+                    Err(error) => return End::Write(error),
+                },
+                read = stream.read(&mut chunk), if has_room => match read {
+                    Ok(0) => return End::Link("the server closed the connection".to_owned()),
+                    Ok(count) => self.lines.push(&chunk[..count]),
+                    Err(error) => return End::Link(format!("the connection broke: {error}")),
+                },
+                () = sleep_until(self.deadline), if has_room => {
+                    let silence = self.bridge.config.silence_timeout;
+                    return End::Link(format!("no line for {} ms", silence.as_millis()));
+                }
+            }
+        }
+    }
+
+    /// Takes the lines that are there, and begins to write if nothing is being written. Whether
+    /// there is room for more; if not, the batch waits for the writer.
+    fn take_lines(&mut self) -> Result<bool, String> {
+        loop {
+            while self.batch.has_room() {
+                let Some(line) = self.lines.next_line() else {
+                    self.start_writing();
+                    return Ok(true);
+                };
+                let now_us = (self.bridge.clock)();
+                if let Err(why) = self.follower.take(line, now_us, &mut self.batch) {
+                    // What follows on a connection that is given up cannot be trusted.
+                    self.lines = Lines::default();
+                    return Err(why);
+                }
+                let status = &self.bridge.status;
+                status.last_line_us.store(now_us, Relaxed);
+                status.connected.store(self.follower.is_up(), Relaxed);
+                status.caught_up.store(self.follower.is_caught_up(), Relaxed);
+                self.postpone_deadline();
+            }
+            if self.bridge.pen.is_busy() {
+                return Ok(false);
+            }
+            self.start_writing();
+        }
+    }
+
+    fn start_writing(&mut self) {
+        if !self.bridge.pen.is_busy() && !self.batch.is_empty() {
+            let batch = self.batch.take(self.follower.link());
+            self.bridge.pen.start(batch);
+        }
+    }
+
+    fn postpone_deadline(&mut self) {
+        self.deadline = Instant::now() + self.bridge.config.silence_timeout;
+    }
+
+    /// Writes what was read and that the link is down. Returns the latter if it could not be.
+    async fn close(mut self, end: End) -> Option<RawEvent> {
+        let now_us = (self.bridge.clock)();
+        let why = match end {
+            End::Stop => "the bridge stops".to_owned(),
+            End::Link(why) => why,
+            End::Write(error) => {
+                let why = error.to_string();
+                tracing::warn!(link = self.bridge.link, why, "the link is given up");
+                return self.follower.down(&why, now_us);
+            }
+        };
+        tracing::info!(link = self.bridge.link, why, "the link is down");
+        if let Err(error) = self.write_rest(&why, now_us).await {
+            tracing::warn!(link = self.bridge.link, %error, "the last lines come again");
+            return self.follower.down(&why, now_us);
+        }
+        if self.follower.has_progressed() {
+            self.bridge.backoff.reset();
+        }
+        None
+    }
+
+    async fn write_rest(&mut self, why: &str, now_us: i64) -> Result<(), WriteError> {
+        loop {
+            let is_full = matches!(self.take_lines(), Ok(false));
+            self.bridge.pen.finish().await?;
+            if !is_full {
+                break;
+            }
+        }
+        self.take_last_line(now_us);
+        if let Some(down) = self.follower.down(why, now_us) {
+            self.batch.push(down);
+        }
+        let batch = self.batch.take(self.follower.link());
+        self.bridge.pen.write(batch).await
+    }
+
+    /// A line cut off comes again where the feeder can resume. Elsewhere it is all there will be.
+    fn take_last_line(&mut self, now_us: i64) {
+        let is_welcomed = self.follower.is_welcomed();
+        let Some(line) = self.lines.last_line() else { return };
+        match line {
+            Line { body: Body::Whole(_), place: Place { line, byte } } if is_welcomed => {
+                tracing::info!(link = self.bridge.link, line, byte, "a line was cut off");
+            }
+            line => {
+                // The connection is over: that the line asks to give it up changes nothing.
+                let _ = self.follower.take(line, now_us, &mut self.batch);
+            }
+        }
+    }
+}

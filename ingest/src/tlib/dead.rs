@@ -1,0 +1,52 @@
+//! Lines that cannot be read, as records of `dead.ingest`.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+use trunkline_schemas::Record;
+
+use super::line::{LineContext, LineError};
+use super::lines::LongLine;
+
+/// What is kept of a line that is too long for a record.
+pub const DEAD_HEAD_BYTES: usize = 64 << 10;
+/// Longest line that is kept whole: a record takes 1 MiB at most, headers included.
+pub const DEAD_WHOLE_BYTES_MAX: usize = (1 << 20) - (8 << 10);
+
+/// The dead letter of a line: its bytes untouched, and in the headers why, whence and when. The key
+/// is the link. Of a line too long for a record the first 64 KiB are kept, with its length and
+/// SHA-256 in `dead-length` and `dead-sha256`.
+pub fn dead_letter(line: &[u8], error: &LineError, ctx: &LineContext<'_>) -> Record {
+    if line.len() > DEAD_WHOLE_BYTES_MAX {
+        let head = line[..DEAD_HEAD_BYTES].to_vec();
+        let record = letter(head, error, ctx);
+        return with_digest(record, line.len() as u64, &Sha256::digest(line).into());
+    }
+    letter(line.to_vec(), error, ctx)
+}
+
+/// The dead letter of a line of which only its head was kept.
+pub fn dead_letter_long(line: &LongLine, ctx: &LineContext<'_>) -> Record {
+    let record = letter(line.head.clone(), &LineError::too_long(line.length), ctx);
+    with_digest(record, line.length, &line.sha256)
+}
+
+fn letter(value: Vec<u8>, error: &LineError, ctx: &LineContext<'_>) -> Record {
+    let source = format!("{} line {} byte {}", ctx.link, ctx.place.line, ctx.place.byte);
+    Record::new(ctx.link, value)
+        .with_header("dead-stage", "ingest")
+        .with_header("dead-code", error.code.name())
+        .with_header("dead-why", error.why.as_str())
+        .with_header("dead-source", source)
+        .with_header("dead-at", (ctx.received_time_us / 1_000).to_string())
+        .with_header("dead-attempts", "1")
+        .with_header("dead-version", env!("CARGO_PKG_VERSION"))
+}
+
+fn with_digest(record: Record, length: u64, sha256: &[u8; 32]) -> Record {
+    let mut hex = String::with_capacity(64);
+    for byte in sha256 {
+        write!(hex, "{byte:02x}").expect("a string takes what is written to it");
+    }
+    record.with_header("dead-length", length.to_string()).with_header("dead-sha256", hex)
+}

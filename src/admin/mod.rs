@@ -1,0 +1,249 @@
+//! The admin listener: health for the orchestrator, metrics for Prometheus, and a page for people.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/livez` | 200 if every loop has stepped within its limit, else 503 and which has not |
+//! | `/readyz` | 200 if every condition holds, else 503 and which does not |
+//! | `/metrics` | the text form of Prometheus |
+//! | `/config` | the configuration in force, secrets by reference |
+//! | `/` | all of it, to be read |
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+pub mod health;
+pub mod metrics;
+mod page;
+
+use crate::clock;
+use crate::config::Code;
+use health::Health;
+use metrics::Metrics;
+
+/// How often histograms are tidied.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What the listener shows.
+#[derive(Clone)]
+pub struct Shown {
+    /// What the loops report.
+    pub health: Health,
+    /// What they count.
+    pub metrics: Metrics,
+    /// The configuration as it may be shown ([`crate::config::Config::redacted_toml`]).
+    pub config: String,
+}
+
+/// The listener cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "error[{}]: admin.listen\n{address} cannot be opened: {source}\n\nhint: is another Trunkline \
+     running here? `admin.listen` sets another address",
+    Code::AdminListener
+)]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    /// Why not.
+    pub source: io::Error,
+}
+
+/// Opens the listener.
+///
+/// # Errors
+/// The address is in use, or not one of this machine.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|source| BindError { address, source })
+}
+
+/// Answers until `stop` is cancelled; open connections are cut then, since a probe can ask again.
+///
+/// # Errors
+/// The listener failed.
+pub async fn serve(listener: TcpListener, shown: Shown, stop: CancellationToken) -> io::Result<()> {
+    let metrics = shown.metrics.clone();
+    let server = axum::serve(listener, router(shown)).into_future();
+    tokio::select! {
+        served = server => served,
+        () = upkeep(metrics) => Ok(()),
+        () = stop.cancelled() => Ok(()),
+    }
+}
+
+async fn upkeep(metrics: Metrics) {
+    let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        metrics.upkeep();
+    }
+}
+
+fn router(shown: Shown) -> Router {
+    Router::new()
+        .route("/", get(page))
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(prometheus))
+        .route("/config", get(config))
+        .with_state(Arc::new(shown))
+}
+
+async fn livez(State(shown): State<Arc<Shown>>) -> Response {
+    let loops = shown.health.loops(clock::uptime());
+    let live = loops.iter().all(|state| state.live);
+    let dead: Vec<_> = loops.into_iter().filter(|state| !state.live).collect();
+    answer(status(live), "application/json", json!({ "live": live, "dead": dead }).to_string())
+}
+
+async fn readyz(State(shown): State<Arc<Shown>>) -> Response {
+    let missing = shown.health.missing();
+    let ready = missing.is_empty();
+    let body = json!({ "ready": ready, "missing": missing }).to_string();
+    answer(status(ready), "application/json", body)
+}
+
+async fn prometheus(State(shown): State<Arc<Shown>>) -> Response {
+    let text = "text/plain; version=0.0.4; charset=utf-8";
+    answer(StatusCode::OK, text, shown.metrics.render())
+}
+
+async fn config(State(shown): State<Arc<Shown>>) -> Response {
+    answer(StatusCode::OK, "text/plain; charset=utf-8", shown.config.clone())
+}
+
+async fn page(State(shown): State<Arc<Shown>>) -> Response {
+    let html = page::render(&shown, clock::uptime());
+    answer(StatusCode::OK, "text/html; charset=utf-8", html)
+}
+
+fn status(good: bool) -> StatusCode {
+    if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+fn answer(status: StatusCode, kind: &'static str, body: String) -> Response {
+    let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")];
+    (status, headers, body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::clock::Uptime;
+
+    struct Running {
+        base: String,
+        health: Health,
+        stop: CancellationToken,
+        task: tokio::task::JoinHandle<io::Result<()>>,
+    }
+
+    async fn run() -> Running {
+        // The client wants TLS even where it speaks plain HTTP; the second call changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = bind(([127, 0, 0, 1], 0).into()).await.expect("a free port");
+        let base = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let (health, stop) = (Health::new(), CancellationToken::new());
+        let metrics = Metrics::install().expect("nobody else records here");
+        let config = "[admin]\n".to_owned();
+        let shown = Shown { health: health.clone(), metrics, config };
+        let task = tokio::spawn(serve(listener, shown, stop.clone()));
+        Running { base, health, stop, task }
+    }
+
+    impl Running {
+        async fn get(&self, path: &str) -> (u16, String) {
+            let answer = reqwest::get(format!("{}{path}", self.base)).await.expect("an answer");
+            let status = answer.status().as_u16();
+            (status, answer.text().await.expect("a body"))
+        }
+
+        async fn json(&self, path: &str) -> (u16, Value) {
+            let (status, body) = self.get(path).await;
+            (status, serde_json::from_str(&body).expect("it is JSON"))
+        }
+    }
+
+    #[tokio::test]
+    async fn liveness_follows_the_loops() {
+        let running = run().await;
+        assert_eq!(running.json("/livez").await, (200, json!({ "live": true, "dead": [] })));
+
+        let minute = Duration::from_mins(1);
+        let progress = running.health.watch("sink-0", minute, clock::uptime());
+        assert_eq!(running.json("/livez").await.0, 200);
+
+        // A limit of nothing is always exceeded by the time the request arrives.
+        let stuck = running.health.watch("bridge-b1", Duration::ZERO, Uptime::of_ms(0));
+        let before = clock::uptime();
+        while clock::uptime().as_ms() <= before.as_ms() {
+            tokio::task::yield_now().await;
+        }
+        let (status, body) = running.json("/livez").await;
+        assert_eq!((status, &body["live"]), (503, &Value::Bool(false)));
+        assert_eq!(body["dead"].as_array().map(Vec::len), Some(1));
+        assert_eq!(body["dead"][0]["name"], "bridge-b1");
+        stuck.retire();
+        assert_eq!(running.json("/livez").await.0, 200);
+
+        drop(progress);
+        let (status, body) = running.json("/livez").await;
+        assert_eq!((status, &body["dead"][0]["ended"]), (503, &Value::Bool(true)));
+    }
+
+    #[tokio::test]
+    async fn readiness_names_what_is_missing() {
+        let running = run().await;
+        assert_eq!(running.json("/readyz").await.0, 503);
+        let (log, token) = (running.health.condition("log"), running.health.condition("token"));
+        log.set(true, "");
+        token.set(false, "the login server answered 401");
+        let missing = json!([{ "condition": "token", "why": "the login server answered 401" }]);
+        let expected = (503, json!({ "ready": false, "missing": missing }));
+        assert_eq!(running.json("/readyz").await, expected);
+        token.set(true, "");
+        let ready = (200, json!({ "ready": true, "missing": [] }));
+        assert_eq!(running.json("/readyz").await, ready);
+    }
+
+    #[tokio::test]
+    async fn metrics_configuration_and_page_are_served_and_nothing_else() {
+        let running = run().await;
+        let (status, metrics) = running.get("/metrics").await;
+        assert_eq!(status, 200);
+        assert!(metrics.contains("trunkline_build_info{version=\"0.1.0\"} 1"), "{metrics}");
+        assert_eq!(running.get("/config").await, (200, "[admin]\n".to_owned()));
+        let (status, page) = running.get("/").await;
+        assert_eq!(status, 200);
+        assert!(page.contains("not ready: start"), "{page}");
+        assert_eq!(running.get("/etc/passwd").await.0, 404);
+    }
+
+    #[tokio::test]
+    async fn it_ends_when_told_to_and_says_why_it_cannot_begin() {
+        let running = run().await;
+        let address: SocketAddr =
+            running.base.trim_start_matches("http://").parse().expect("an address");
+        let error = bind(address).await.expect_err("the port is taken").to_string();
+        let (first, rest) = error.split_once(": Address").expect("the cause is named");
+        assert_eq!(first, format!("error[E0017]: admin.listen\n{address} cannot be opened"));
+        assert!(rest.contains("\n\nhint: is another Trunkline running here?"), "{rest}");
+        running.stop.cancel();
+        running.task.await.expect("no panic").expect("no error");
+        bind(address).await.expect("the port is free again");
+    }
+}

@@ -1,0 +1,181 @@
+//! `trunkline demo`: a simulated site, two bridges, the log, the processors, the sinks and a
+//! simulated organisation in one process, and the organisation's ledger held against the truth.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use trunkline_sim::compare::Difference;
+use trunkline_sim::engage::EngageConfig;
+use trunkline_sim::gc::Summary;
+
+use super::{complain, quiet_logging, runtime, say};
+use crate::clock::Elapsed;
+use crate::drive::rehearsal::{ByReason, LeftOut, Moment, Rehearsal, Script};
+use crate::telemetry;
+
+/// How often the progress is drawn.
+const DRAW: Duration = Duration::from_millis(200);
+/// Differences shown at most.
+const SHOWN_MAX: usize = 10;
+
+/// Options of `demo`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// How many calls
+    #[arg(long, default_value_t = 100)]
+    calls: u64,
+    /// Calls a second
+    #[arg(long, default_value_t = 5.0)]
+    rate: f64,
+    /// How much shorter calls are than in life
+    #[arg(long, default_value_t = 20.0)]
+    speed: f64,
+    /// Names the calls: the same seed, the same calls
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Print the organisation's summary as one line of JSON, and nothing else
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    telemetry::init(&quiet_logging())?;
+    let script = Script {
+        site: EngageConfig {
+            calls: args.calls,
+            rate_per_second: args.rate,
+            speed: args.speed,
+            seed: args.seed,
+            ..EngageConfig::default()
+        },
+        ..Script::default()
+    };
+    let runtime = runtime()?;
+    let (found, clean) = runtime.block_on(async {
+        let rehearsal = Rehearsal::start(script).await.context("the demo cannot start")?;
+        let screen = Screen::new(args);
+        let watch = Elapsed::start();
+        let told = rehearsal.play(DRAW, &mut |moment| screen.draw(moment)).await;
+        screen.clear();
+        let left_out = rehearsal.outcomes()?;
+        let summary = rehearsal.summary();
+        let clean = rehearsal.stop().await;
+        anyhow::Ok((Found { differences: told, left_out, summary, took: watch.time() }, clean))
+    })?;
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    let ok = found.ok() && clean;
+    if args.json {
+        say(&found.json(args, ok)?.to_string())?;
+    } else {
+        found.print(args, ok)?;
+    }
+    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What the demo found.
+struct Found {
+    differences: Vec<Difference>,
+    left_out: ByReason,
+    summary: Summary,
+    took: Duration,
+}
+
+impl Found {
+    fn ok(&self) -> bool {
+        self.differences.is_empty()
+            && self.summary.violations.is_empty()
+            && self.summary.open == 0
+            && self.summary.refused == 0
+            && self.summary.out_of_order == 0
+    }
+
+    fn by_reason(&self, name: LeftOut) -> BTreeMap<&str, u64> {
+        let of = self.left_out.iter().filter(|((n, _), _)| *n == name);
+        of.map(|((_, code), count)| (code.as_str(), *count)).collect()
+    }
+
+    fn json(&self, args: &Args, ok: bool) -> anyhow::Result<Value> {
+        let mut value = serde_json::to_value(&self.summary)?;
+        value["ok"] = json!(ok);
+        value["calls"] = json!(args.calls);
+        value["ignored"] = json!(self.by_reason(LeftOut::Ignored));
+        value["suspended"] = json!(self.by_reason(LeftOut::Suspended));
+        for difference in self.differences.iter().take(SHOWN_MAX) {
+            complain(&difference.to_string());
+        }
+        Ok(value)
+    }
+
+    fn print(&self, args: &Args, ok: bool) -> anyhow::Result<()> {
+        let s = &self.summary;
+        let rows: [(&str, String); 8] = [
+            ("calls in Engage", args.calls.to_string()),
+            ("conversations", s.conversations.to_string()),
+            ("left open", s.open.to_string()),
+            ("events", s.events.to_string()),
+            ("requests", format!("{} ({:.1} events each)", s.requests, s.events_per_request)),
+            ("refused / repeated", format!("{} / {}", s.refused, s.duplicates)),
+            ("rules broken", s.violations.values().sum::<u64>().to_string()),
+            ("ignored, as specified", reasons(&self.by_reason(LeftOut::Ignored))),
+        ];
+        say("The simulated Genesys Cloud organisation holds:")?;
+        for (name, value) in rows {
+            say(&format!("  {name:<24}{value}"))?;
+        }
+        for difference in self.differences.iter().take(SHOWN_MAX) {
+            say(&format!("  differs: {difference}"))?;
+        }
+        let took = self.took.as_secs();
+        say(&if ok {
+            format!("ok: every call is there as it happened ({took} s)")
+        } else {
+            format!("not ok: {} calls differ from what happened", self.differences.len())
+        })
+    }
+}
+
+fn reasons(by_reason: &BTreeMap<&str, u64>) -> String {
+    let texts: Vec<String> =
+        by_reason.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
+}
+
+/// The progress a person watches; nothing where nobody does.
+struct Screen(Option<ProgressBar>);
+
+impl Screen {
+    fn new(args: &Args) -> Self {
+        if args.json {
+            return Self(None);
+        }
+        let bar = ProgressBar::new(args.calls);
+        let style = ProgressStyle::with_template("  calls {pos:>4}/{len} {bar:30} {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        complain("Engage (simulated) -> bridges -> log -> processor -> sink -> Genesys Cloud (simulated)");
+        Self(Some(bar))
+    }
+
+    fn draw(&self, moment: &Moment) {
+        let Some(bar) = &self.0 else { return };
+        bar.set_position(moment.site.finished);
+        bar.set_message(format!(
+            "queued {:>3}  talking {:>3}  |  told: {:>4} conversations, {:>4} open, {:>6} events, {:>4} requests",
+            moment.site.queued,
+            moment.site.talking,
+            moment.org.conversations,
+            moment.org.open,
+            moment.org.events,
+            moment.org.requests,
+        ));
+    }
+
+    fn clear(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}

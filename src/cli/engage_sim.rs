@@ -1,0 +1,78 @@
+//! `trunkline engage-sim`: a simulated Engage site.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use trunkline_sim::engage::{self, EngageConfig};
+
+use super::{complain, quiet_logging, runtime, say, told_to_stop};
+use crate::telemetry;
+
+/// Options of `engage-sim`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where its SIP Server listens, for all three roles
+    #[arg(long, default_value = "127.0.0.1:8000")]
+    listen: SocketAddr,
+    /// How many calls
+    #[arg(long, default_value_t = 100)]
+    calls: u64,
+    /// Calls a second
+    #[arg(long, default_value_t = 5.0)]
+    rate: f64,
+    /// How much shorter calls are than in life
+    #[arg(long, default_value_t = 1.0)]
+    speed: f64,
+    /// Names the calls: the same seed, the same calls
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Start the calls when so many links are up
+    #[arg(long, default_value_t = 0)]
+    wait_for_links: usize,
+    /// Keep the VQs on a server of their own, on the next port
+    #[arg(long)]
+    vq_server: bool,
+    /// Write the site's directory to this file
+    #[arg(long, value_name = "FILE")]
+    directory: Option<PathBuf>,
+    /// When told to stop, print what the organisation ought to hold, one call a line
+    #[arg(long)]
+    truth: bool,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    telemetry::init(&quiet_logging())?;
+    let config = EngageConfig {
+        listen: args.listen,
+        calls: args.calls,
+        rate_per_second: args.rate,
+        speed: args.speed,
+        seed: args.seed,
+        wait_for_clients: args.wait_for_links,
+        vq_server: args.vq_server,
+        ..EngageConfig::default()
+    };
+    runtime()?.block_on(async {
+        let site = engage::start(config).await.context("the site cannot be opened")?;
+        if let Some(file) = &args.directory {
+            std::fs::write(file, serde_json::to_vec_pretty(&site.directory())?)
+                .with_context(|| format!("{} cannot be written", file.display()))?;
+        }
+        complain(&format!("simulated Engage site at {}", site.addr()));
+        if args.vq_server {
+            complain(&format!("its VQ server at {}", site.vq_addr()));
+        }
+        told_to_stop().await?;
+        let progress = site.progress();
+        complain(&format!("{} of {} calls finished", progress.finished, progress.total));
+        if args.truth {
+            for call in site.truth() {
+                say(&serde_json::to_string(&call)?)?;
+            }
+        }
+        site.stop().await;
+        Ok(ExitCode::SUCCESS)
+    })
+}

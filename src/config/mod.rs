@@ -1,0 +1,299 @@
+//! The configuration: one TOML file, read whole, checked whole, with every problem reported.
+//!
+//! Everything that can be guessed has a default, units are in the names of keys, and secrets are
+//! given by reference only. A relative path starts from the folder of the file that names it.
+//! `config/example.toml` shows every key.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::{Serialize, Serializer};
+use trunkline_schemas::directory::DirectoryFile;
+
+mod checks;
+pub mod codes;
+pub mod directory;
+mod document;
+mod reader;
+mod sections;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+pub use codes::Code;
+pub use directory::load as load_directory;
+pub use document::ConfigError;
+
+use document::{Document, Syntax};
+use reader::Reader;
+
+/// Bytes of a configuration file.
+const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The whole configuration.
+#[derive(Clone, Debug, Serialize)]
+pub struct Config {
+    /// `[admin]`
+    pub admin: Admin,
+    /// `[log.…]`
+    pub log: Log,
+    /// `[topics]`
+    pub topics: Topics,
+    /// `[bridge]`
+    pub bridge: Bridge,
+    /// `[[domain]]`, at least one.
+    #[serde(rename = "domain")]
+    pub domains: Vec<Domain>,
+    /// `[genesys_cloud]`
+    pub genesys_cloud: GenesysCloud,
+    /// `[conversation]`
+    pub conversation: Conversation,
+    /// `[shutdown]`
+    pub shutdown: Shutdown,
+    /// `[logging]`
+    pub logging: Logging,
+}
+
+/// The listener for health, metrics and the page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Admin {
+    /// Where it listens.
+    pub listen: SocketAddr,
+}
+
+/// The log everything stands on (DESIGN section 7).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Log {
+    /// On local disk, inside the process.
+    Embedded {
+        /// Its folder.
+        path: PathBuf,
+    },
+}
+
+/// The topics.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Topics {
+    /// Partitions of the topics spread by conversation, 1 to 1024. Fixed once a log exists.
+    pub conversation_partitions: u32,
+}
+
+/// The bridges of this process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Bridge {
+    /// Their names, distinct, at least one: a bridge finds its positions in the log by its name.
+    pub names: Vec<String>,
+}
+
+/// A routing domain: SIP Servers whose calls can be linked to each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Domain {
+    /// Its name; part of every id made for its calls.
+    pub name: String,
+    /// Where its directory stands.
+    pub directory_file: PathBuf,
+    /// Its directory.
+    #[serde(skip)]
+    pub directory: DirectoryFile,
+    /// Its sites, at least one.
+    #[serde(rename = "site")]
+    pub sites: Vec<Site>,
+}
+
+/// A site: SIP Servers by role (seed 003, `EXCP_1_VOICE_SERVER_*`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Site {
+    /// Its name.
+    pub name: String,
+    /// Servers for call monitoring events, at least one.
+    pub voice_server_call: Vec<ServerPair>,
+    /// Servers for virtual queue events, at least one.
+    pub voice_server_vq: Vec<ServerPair>,
+    /// Servers for events of extension DNs, at least one.
+    pub voice_server_agent: Vec<ServerPair>,
+}
+
+/// A SIP Server and its backup: `primary:port/backup:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerPair {
+    /// The first to be tried.
+    pub primary: HostPort,
+    /// The other one, if there is one.
+    pub backup: Option<HostPort>,
+}
+
+/// An address to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// Name or IP address, an IPv6 address without brackets.
+    pub host: String,
+    /// Port, at least 1.
+    pub port: u16,
+}
+
+/// The Genesys Cloud organisation.
+#[derive(Clone, Debug, Serialize)]
+pub struct GenesysCloud {
+    /// The API, without a slash at its end; https unless it is this machine.
+    pub base_url: String,
+    /// Where tokens come from, without a slash at its end; `/oauth/token` is appended.
+    pub auth_url: String,
+    /// Certificates to trust besides those of the system, as PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// The OAuth client of the conversation sink.
+    pub conversation: ConversationClient,
+}
+
+/// An OAuth client and what it may ask for.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConversationClient {
+    /// Id of the client.
+    pub client_id: String,
+    /// Its secret.
+    #[serde(flatten)]
+    pub client_secret: Secret,
+    /// Requests it may make in a minute; 300 is the limit of the platform.
+    pub requests_per_minute: u32,
+    /// Requests it may make at once after a quiet time, at most `requests_per_minute`.
+    pub burst: u32,
+    /// Events of one request, 1 to 100.
+    pub events_per_request: usize,
+    /// Events of one conversation in one request, at most `events_per_request`.
+    pub events_per_conversation: usize,
+    /// Requests under way at once, 1 to 64.
+    pub requests_in_flight: usize,
+    /// How long a request may take.
+    #[serde(rename = "request_timeout_secs", serialize_with = "as_secs")]
+    pub request_timeout: Duration,
+}
+
+/// A secret and where it came from. Neither printing nor serialising it shows its value.
+#[derive(Clone, Debug)]
+pub struct Secret {
+    /// Where it came from.
+    pub source: SecretSource,
+    /// The secret, without the newline at the end of its file.
+    pub value: SecretString,
+}
+
+/// Where a secret comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum SecretSource {
+    /// A file.
+    #[serde(rename = "client_secret_file")]
+    File(PathBuf),
+    /// An environment variable.
+    #[serde(rename = "client_secret_env")]
+    Env(String),
+}
+
+/// The conversation processor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Conversation {
+    /// W: how long a decision waits for the evidence of another stream, milliseconds of stream
+    /// time, 0 to 30,000 (DESIGN section 5).
+    pub wait_ms: i64,
+}
+
+/// How the process ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Shutdown {
+    /// How long a graceful stop may take.
+    #[serde(rename = "deadline_secs", serialize_with = "as_secs")]
+    pub deadline: Duration,
+}
+
+/// The log lines on standard error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Logging {
+    /// How they are written.
+    pub format: LogFormat,
+    /// Which are written: a level, or levels by module.
+    pub filter: String,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// Reads and checks a file, the directories it names and the secrets it refers to.
+    ///
+    /// # Errors
+    /// All problems of all files, in the order of their places.
+    pub fn load(file: &Path) -> Result<Self, Vec<ConfigError>> {
+        Self::load_with(file, &|variable| std::env::var(variable).ok())
+    }
+
+    /// [`Config::load`] with the environment given as a function.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_with(
+        file: &Path,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Vec<ConfigError>> {
+        let document = Document::read(file, Syntax::Toml, CONFIG_BYTES_MAX)?;
+        let node = document.parse();
+        let top = node.as_ref().and_then(|node| Reader::new(&document, node));
+        let config = top.and_then(|top| sections::config(top, environment));
+        let errors = document.into_errors();
+        match config {
+            Some(config) if errors.is_empty() => Ok(config),
+            _ => Err(errors),
+        }
+    }
+
+    /// The configuration in force, defaults included, as TOML that would load again. Secrets are
+    /// shown by reference.
+    pub fn redacted_toml(&self) -> String {
+        toml::to_string(self).unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl fmt::Display for ServerPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.primary)?;
+        match &self.backup {
+            Some(backup) => write!(f, "/{backup}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Serialize for ServerPair {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.source.serialize(serializer)
+    }
+}
+
+fn as_secs<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(duration.as_secs())
+}

@@ -1,0 +1,302 @@
+//! The sections of the configuration, one function each: keys, defaults, limits.
+
+use std::time::Duration;
+
+use super::codes::Code;
+use super::document::Flaw;
+use super::reader::{Placed, Reader, Unique};
+use super::{
+    Admin, Bridge, Config, Conversation, ConversationClient, Domain, GenesysCloud, Log, Logging,
+    Secret, SecretSource, ServerPair, Shutdown, Site, Topics, checks, directory,
+};
+
+/// Partitions a hashed topic may have.
+const PARTITIONS_MAX: u64 = 1024;
+/// Bridges one process may run.
+const BRIDGES_MAX: usize = 8;
+/// Events Genesys Cloud takes in one request (gc-api section 3).
+const EVENTS_PER_REQUEST_MAX: u64 = 100;
+
+/// Everything; `None` where a problem was reported.
+pub(super) fn config(
+    mut top: Reader<'_>,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Option<Config> {
+    let admin = admin(top.section("admin"));
+    let log = log(top.section("log"));
+    let topics = topics(top.section("topics"));
+    let bridge = bridge(top.section("bridge"));
+    let domains = domains(&mut top);
+    let hint = "it says which organisation to write to: base_url, auth_url, and \
+                [genesys_cloud.conversation] with an OAuth client";
+    let genesys_cloud = top.required_section("genesys_cloud", hint);
+    let genesys_cloud = self::genesys_cloud(genesys_cloud, environment);
+    let conversation = conversation(top.section("conversation"));
+    let shutdown = shutdown(top.section("shutdown"));
+    let logging = logging(top.section("logging"));
+    top.finish();
+    Some(Config {
+        admin: admin?,
+        log: log?,
+        topics: topics?,
+        bridge: bridge?,
+        domains: domains?,
+        genesys_cloud: genesys_cloud?,
+        conversation: conversation?,
+        shutdown: shutdown?,
+        logging: logging?,
+    })
+}
+
+fn admin(mut section: Reader<'_>) -> Option<Admin> {
+    let default = std::net::SocketAddr::from(([127, 0, 0, 1], 3650));
+    let listen = section.text("listen").check(checks::listener).or(default);
+    section.finish();
+    Some(Admin { listen: listen? })
+}
+
+fn log(mut section: Reader<'_>) -> Option<Log> {
+    let mut embedded = section.section("embedded");
+    section.finish();
+    let document = embedded.document();
+    let path = embedded.text("path").check(checks::path).or("trunkline-data");
+    embedded.finish();
+    Some(Log::Embedded { path: document.resolve(path?) })
+}
+
+fn topics(mut section: Reader<'_>) -> Option<Topics> {
+    let partitions = section.whole("conversation_partitions", 1..=PARTITIONS_MAX).or(4);
+    section.finish();
+    Some(Topics { conversation_partitions: partitions? as u32 })
+}
+
+fn bridge(mut section: Reader<'_>) -> Option<Bridge> {
+    let name = section.text("name").check(checks::name);
+    let mut names = section.list("names", checks::name);
+    if section.has("name") && section.has("names") {
+        let said = "`name` and `names` exclude each other";
+        names = names.check(|_| {
+            Err(Flaw::new(Code::Contradiction, said).hint("one bridge has `name`, several `names`"))
+        });
+    }
+    let names = names
+        .check(|names| match names.len() {
+            1..=BRIDGES_MAX => Ok(Some(names)),
+            count => {
+                let said = format!("{count} bridges: from 1 to {BRIDGES_MAX} may be named");
+                Err(Flaw::new(Code::OutOfRange, said))
+            }
+        })
+        .or(None);
+    let mut unique = Unique::new(section.document(), "bridge");
+    for placed in names.iter().flatten().flatten() {
+        unique.add(&placed.value, &placed.key, &placed.span);
+    }
+    let name = name.or("b1".to_owned());
+    section.finish();
+    let names = names?.map(|names| names.into_iter().map(|placed| placed.value).collect());
+    Some(Bridge { names: names.unwrap_or(vec![name?]) })
+}
+
+fn domains(top: &mut Reader<'_>) -> Option<Vec<Domain>> {
+    let document = top.document();
+    let readers = top.sections("domain")?;
+    if readers.is_empty() {
+        let flaw = Flaw::new(Code::MissingKey, "there is no [[domain]]");
+        top.report("domain", flaw.hint("a routing domain names its directory and its SIP Servers"));
+    }
+    let mut names = Unique::new(document, "domain");
+    // One server in two places would send every event of it twice.
+    let roles = ["voice_server_call", "voice_server_vq", "voice_server_agent"];
+    let mut servers = roles.map(|_| Unique::new(document, "SIP Server"));
+    let read: Vec<Option<Domain>> =
+        readers.into_iter().map(|reader| domain(reader, &mut names, &mut servers)).collect();
+    let domains: Vec<Domain> = read.into_iter().collect::<Option<_>>()?;
+    (!domains.is_empty()).then_some(domains)
+}
+
+fn domain<'d>(
+    mut section: Reader<'d>,
+    names: &mut Unique<'d>,
+    servers: &mut [Unique<'d>; 3],
+) -> Option<Domain> {
+    let document = section.document();
+    let name = section.text("name").check(checks::name).required_placed();
+    let file = section.text("directory_file").check(checks::path);
+    let file = file.check(|path| {
+        let path = document.resolve(path);
+        if path.is_file() {
+            Ok(path)
+        } else {
+            let said = format!("{} is not a file", path.display());
+            Err(Flaw::new(Code::NamedFileUnusable, said))
+        }
+    });
+    let directory = file.required().and_then(|path| match directory::load(&path) {
+        Ok(directory) => Some((path, directory)),
+        Err(errors) => {
+            document.report_all(errors);
+            None
+        }
+    });
+    let readers = section.sections("site");
+    if readers.as_ref().is_some_and(Vec::is_empty) {
+        let flaw = Flaw::new(Code::MissingKey, "the domain has no [[domain.site]]");
+        section.report("site", flaw.hint("a site names the SIP Servers to follow"));
+    }
+    let mut sites = Unique::new(document, "site");
+    let readers = readers.into_iter().flatten();
+    let read: Vec<Option<Site>> = readers.map(|reader| site(reader, &mut sites, servers)).collect();
+    section.finish();
+    if let Some(name) = &name {
+        names.add(&name.value, &name.key, &name.span);
+    }
+    let sites: Vec<Site> = read.into_iter().collect::<Option<_>>()?;
+    let (directory_file, directory) = directory?;
+    Some(Domain { name: name?.value, directory_file, directory, sites })
+}
+
+fn site<'d>(
+    mut section: Reader<'d>,
+    sites: &mut Unique<'d>,
+    [call, vq, agent]: &mut [Unique<'d>; 3],
+) -> Option<Site> {
+    let name = section.text("name").check(checks::name).required_placed();
+    if let Some(name) = &name {
+        sites.add(&name.value, &name.key, &name.span);
+    }
+    let voice_server_call = servers(&mut section, "voice_server_call", call);
+    let voice_server_vq = servers(&mut section, "voice_server_vq", vq);
+    let voice_server_agent = servers(&mut section, "voice_server_agent", agent);
+    section.finish();
+    Some(Site {
+        name: name?.value,
+        voice_server_call: voice_server_call?,
+        voice_server_vq: voice_server_vq?,
+        voice_server_agent: voice_server_agent?,
+    })
+}
+
+fn servers<'d>(
+    section: &mut Reader<'d>,
+    key: &'static str,
+    unique: &mut Unique<'d>,
+) -> Option<Vec<ServerPair>> {
+    let pairs = section.list(key, checks::server_pair).check(|pairs| {
+        if pairs.is_empty() {
+            Err(Flaw::new(Code::OutOfRange, "the list is empty")
+                .hint(format!("write `{key} = [\"primary:port/backup:port\"]`")))
+        } else {
+            Ok(pairs)
+        }
+    });
+    let pairs = pairs.required()?;
+    for Placed { value, key, span } in &pairs {
+        for address in std::iter::once(&value.primary).chain(&value.backup) {
+            unique.add(&address.to_string(), key, span);
+        }
+    }
+    Some(pairs.into_iter().map(|placed| placed.value).collect())
+}
+
+fn genesys_cloud(
+    mut section: Reader<'_>,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Option<GenesysCloud> {
+    let document = section.document();
+    let base_url = section.text("base_url").check(checks::url).required();
+    let auth_url = section.text("auth_url").check(checks::url).required();
+    let ca_file = section
+        .text("ca_file")
+        .check(|path| {
+            let path = document.resolve(path);
+            checks::ca_file(&path).map(|()| Some(path))
+        })
+        .or(None);
+    let hint = "every sink has an OAuth client of its own: client_id and client_secret_file";
+    let conversation = section.required_section("conversation", hint);
+    let conversation = conversation_client(conversation, environment);
+    section.finish();
+    Some(GenesysCloud {
+        base_url: base_url?,
+        auth_url: auth_url?,
+        ca_file: ca_file?,
+        conversation: conversation?,
+    })
+}
+
+fn conversation_client(
+    mut section: Reader<'_>,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Option<ConversationClient> {
+    let client_id = section.text("client_id").check(checks::id).required();
+    let client_secret = secret(&mut section, environment);
+    let requests_per_minute = section.whole("requests_per_minute", 1..=30_000).or(300);
+    let most = requests_per_minute.unwrap_or(300);
+    let burst = section.whole("burst", 1..=most).or(most.min(10));
+    let events = 1..=EVENTS_PER_REQUEST_MAX;
+    let events_per_request = section.whole("events_per_request", events).or(100);
+    let most = events_per_request.unwrap_or(EVENTS_PER_REQUEST_MAX);
+    let events_per_conversation = section.whole("events_per_conversation", 1..=most).or(1);
+    let requests_in_flight = section.whole("requests_in_flight", 1..=64).or(4);
+    let request_timeout = section.whole("request_timeout_secs", 1..=300).or(30);
+    section.finish();
+    Some(ConversationClient {
+        client_id: client_id?,
+        client_secret: client_secret?,
+        requests_per_minute: requests_per_minute? as u32,
+        burst: burst? as u32,
+        events_per_request: events_per_request? as usize,
+        events_per_conversation: events_per_conversation? as usize,
+        requests_in_flight: requests_in_flight? as usize,
+        request_timeout: Duration::from_secs(request_timeout?),
+    })
+}
+
+fn secret(
+    section: &mut Reader<'_>,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Option<Secret> {
+    let document = section.document();
+    let (in_file, in_env) = ("client_secret_file", "client_secret_env");
+    let (has_file, has_env) = (section.has(in_file), section.has(in_env));
+    let file = section.text(in_file).check(|written| {
+        let path = document.resolve(written);
+        let value = checks::secret_in_file(written, &path)?;
+        Ok(Secret { source: SecretSource::File(path), value })
+    });
+    let env = section.text(in_env).check(|variable| {
+        let value = checks::secret_in_env(variable, environment)?;
+        Ok(Secret { source: SecretSource::Env(variable.to_owned()), value })
+    });
+    if has_file && has_env {
+        let said = format!("`{in_file}` and `{in_env}` exclude each other");
+        env.check(|_| Err::<Secret, _>(Flaw::new(Code::Contradiction, said)));
+        return None;
+    }
+    if !has_file && !has_env && !section.has("client_secret") {
+        let said = "the secret of the client is missing";
+        let flaw = Flaw::new(Code::MissingKey, said);
+        section.report(in_file, flaw.hint(format!("write `{in_file} = \"…\"` or `{in_env}`")));
+    }
+    file.placed().or_else(|| env.placed()).map(|placed| placed.value)
+}
+
+fn conversation(mut section: Reader<'_>) -> Option<Conversation> {
+    let wait_ms = section.whole("wait_ms", 0..=30_000).or(2000);
+    section.finish();
+    Some(Conversation { wait_ms: wait_ms? as i64 })
+}
+
+fn shutdown(mut section: Reader<'_>) -> Option<Shutdown> {
+    let deadline = section.whole("deadline_secs", 1..=600).or(10);
+    section.finish();
+    Some(Shutdown { deadline: Duration::from_secs(deadline?) })
+}
+
+fn logging(mut section: Reader<'_>) -> Option<Logging> {
+    let format = section.text("format").check(checks::log_format).or(super::LogFormat::Text);
+    let filter = section.text("filter").check(checks::log_filter).or("info".to_owned());
+    section.finish();
+    Some(Logging { format: format?, filter: filter? })
+}

@@ -1,0 +1,562 @@
+//! Broken files, and exactly what is printed of them.
+
+use std::fs;
+use std::path::Path;
+
+use secrecy::ExposeSecret;
+use tempfile::TempDir;
+use trunkline_schemas::directory::DirectoryFile;
+
+use super::*;
+
+const CANARY: &str = "c4n4ry-0f-a-s3cret";
+
+const DIRECTORY: &str = r#"{"servers":[{"name":"S1","switch":"SW"}],
+"agents":[{"employeeId":"E1","userId":"U1","logins":[{"dn":"7001","switch":"SW"}]}],
+"queues":[{"dn":"VQ1","switch":"SW","queueId":"Q1"}],
+"extensions":[{"dn":"7001","switch":"SW"}],
+"wrapUpCodes":[{"name":"Sold","id":"W1"}],"sourceId":"P1"}"#;
+
+/// The least a configuration must say.
+const LEAST: &str = r#"[[domain]]
+name = "main"
+directory_file = "directory.json"
+[[domain.site]]
+name = "one"
+voice_server_call = ["sip1:8000/sip2:8000"]
+voice_server_vq = ["sip1:8001"]
+voice_server_agent = ["sip1:8002"]
+[genesys_cloud]
+base_url = "https://api.example"
+auth_url = "https://login.example"
+[genesys_cloud.conversation]
+client_id = "client"
+client_secret_file = "secret.txt"
+"#;
+
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    write(&folder, "directory.json", DIRECTORY);
+    write(&folder, "secret.txt", &format!("{CANARY}\n"));
+    folder
+}
+
+fn write(folder: &TempDir, name: &str, text: &str) {
+    fs::write(folder.path().join(name), text).expect("the folder can be written");
+}
+
+fn environment(variable: &str) -> Option<String> {
+    let given = ["SECRET", "TRUNKLINE_CONVERSATION_SECRET"].contains(&variable);
+    given.then(|| CANARY.to_owned())
+}
+
+fn load_in(folder: &TempDir, text: &str) -> Result<Config, Vec<ConfigError>> {
+    write(folder, "t.toml", text);
+    Config::load_with(&folder.path().join("t.toml"), &environment)
+}
+
+/// What is printed of a file, with the temporary folder left out.
+fn printed(text: &str) -> String {
+    let folder = folder();
+    let errors = load_in(&folder, text).expect_err("the file has errors");
+    let shown: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    shown.join("\n\n").replace(&format!("{}/", folder.path().display()), "")
+}
+
+/// [`LEAST`] with one line put in the place of another; an empty one takes it out.
+fn with(line: &str, instead: &str) -> String {
+    assert!(LEAST.lines().any(|found| found == line), "{line}");
+    let lines = LEAST.lines().map(|found| if found == line { instead } else { found });
+    lines.filter(|line| !line.is_empty()).flat_map(|line| [line, "\n"]).collect()
+}
+
+fn check(cases: &[(&str, String, &str)]) {
+    for (what, text, expected) in cases {
+        assert_eq!(printed(text), *expected, "{what}");
+    }
+}
+
+#[test]
+fn a_mistake_in_a_key_is_shown_where_it_stands() {
+    let id = "client_id = \"client\"";
+    check(&[
+        (
+            "a misspelt key",
+            with(id, "client_id = \"client\"\nreqests_per_minute = 200"),
+            "error[E0004]: t.toml, line 14, column 1: genesys_cloud.conversation.reqests_per_minute
+   |
+14 | reqests_per_minute = ******
+   | ^^^^^^^^^^^^^^^^^^
+unknown key
+
+hint: did you mean `requests_per_minute`?",
+        ),
+        (
+            "a key of nowhere",
+            format!("colour = 1\n{LEAST}"),
+            "error[E0004]: t.toml, line 1, column 1: colour
+  |
+1 | colour = ******
+  | ^^^^^^
+unknown key
+
+hint: known here: admin, log, topics, bridge, domain, genesys_cloud, conversation, shutdown, \
+             logging",
+        ),
+        (
+            "a missing key",
+            with(id, ""),
+            "error[E0005]: t.toml, line 12, column 1: genesys_cloud.conversation.client_id
+   |
+12 | [genesys_cloud.conversation]
+   | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+the key `client_id` is missing",
+        ),
+        (
+            "a missing section",
+            LEAST.split("[genesys_cloud]").next().expect("the first half").to_owned(),
+            "error[E0005]: t.toml: genesys_cloud
+the section [genesys_cloud] is missing
+
+hint: it says which organisation to write to: base_url, auth_url, and \
+             [genesys_cloud.conversation] with an OAuth client",
+        ),
+    ]);
+}
+
+#[test]
+fn a_mistake_in_a_type_is_shown_where_it_stands() {
+    check(&[
+        (
+            "a unit in the value",
+            format!("[shutdown]\ndeadline_secs = \"5s\" # soon\n{LEAST}"),
+            "error[E0007]: t.toml, line 2, column 17: shutdown.deadline_secs
+  |
+2 | deadline_secs = \"5s\"
+  |                 ^^^^
+invalid type: string \"5s\", expected a whole number
+
+hint: units are in the key; write `deadline_secs = 5`",
+        ),
+        (
+            "a number for a text",
+            with("name = \"one\"", "name = 1"),
+            "error[E0007]: t.toml, line 5, column 8: domain[0].site[0].name
+  |
+5 | name = 1
+  |        ^
+invalid type: integer 1, expected a string
+
+hint: write `name = \"1\"`",
+        ),
+        (
+            "a text for a list",
+            with("voice_server_vq = [\"sip1:8001\"]", "voice_server_vq = \"sip1:8001\""),
+            "error[E0007]: t.toml, line 7, column 19: domain[0].site[0].voice_server_vq
+  |
+7 | voice_server_vq = \"sip1:8001\"
+  |                   ^^^^^^^^^^^
+invalid type: string \"sip1:8001\", expected a list
+
+hint: write `voice_server_vq = [\"sip1:8001\"]`",
+        ),
+    ]);
+}
+
+#[test]
+fn a_mistake_in_a_value_is_shown_where_it_stands() {
+    let id = "client_id = \"client\"";
+    check(&[
+        (
+            "a number out of range",
+            with(id, "client_id = \"client\"\nevents_per_request = 101"),
+            "error[E0008]: t.toml, line 14, column 22: genesys_cloud.conversation.events_per_request
+   |
+14 | events_per_request = 101
+   |                      ^^^
+101 is not between 1 and 100",
+        ),
+        (
+            "a limit set by another key",
+            with(id, "client_id = \"client\"\nrequests_per_minute = 60\nburst = 61"),
+            "error[E0008]: t.toml, line 15, column 9: genesys_cloud.conversation.burst
+   |
+15 | burst = 61
+   |         ^^
+61 is not between 1 and 60",
+        ),
+        (
+            "a word that is no choice",
+            format!("[logging]\nformat = \"xml\"\n{LEAST}"),
+            "error[E0009]: t.toml, line 2, column 10: logging.format
+  |
+2 | format = \"xml\"
+  |          ^^^^^
+\"xml\" is neither \"text\" nor \"json\"",
+        ),
+        (
+            "an address without a port",
+            with("voice_server_agent = [\"sip1:8002\"]", "voice_server_agent = [\"a:1\", \"b\"]"),
+            "error[E0010]: t.toml, line 8, column 30: domain[0].site[0].voice_server_agent[1]
+  |
+8 | voice_server_agent = [\"a:1\", \"b\"]
+  |                              ^^^
+\"b\" has no port
+
+hint: write `host:port`, or `primary:port/backup:port` for a pair",
+        ),
+        (
+            "a URL in clear text",
+            with("base_url = \"https://api.example\"", "base_url = \"http://api.example\""),
+            "error[E0011]: t.toml, line 10, column 12: genesys_cloud.base_url
+   |
+10 | base_url = \"http://api.example\"
+   |            ^^^^^^^^^^^^^^^^^^^^
+\"http://api.example\" would send tokens in clear text
+
+hint: write `https://api.example`",
+        ),
+    ]);
+}
+
+#[test]
+fn what_excludes_or_repeats_something_names_both() {
+    let second = "[[domain]]\nname = \"main\"\ndirectory_file = \"directory.json\"\n\
+                  [[domain.site]]\nname = \"one\"\nvoice_server_call = [\"c:1\"]\n\
+                  voice_server_vq = [\"c:2\"]\nvoice_server_agent = [\"c:3\"]\n";
+    check(&[
+        (
+            "a domain twice",
+            with("[genesys_cloud]", &format!("{second}[genesys_cloud]")),
+            "error[E0012]: t.toml, line 10, column 8: domain[1].name
+   |
+10 | name = \"main\"
+   |        ^^^^^^
+the domain \"main\" stands at domain[0].name (line 2) already",
+        ),
+        (
+            "a server twice",
+            with("voice_server_vq = [\"sip1:8001\"]", "voice_server_vq = [\"a:1/b:1\", \"b:1\"]"),
+            "error[E0012]: t.toml, line 7, column 31: domain[0].site[0].voice_server_vq[1]
+  |
+7 | voice_server_vq = [\"a:1/b:1\", \"b:1\"]
+  |                               ^^^^^
+the SIP Server \"b:1\" stands at domain[0].site[0].voice_server_vq[0] (line 7) already",
+        ),
+        (
+            "two ways of one thing",
+            format!("[bridge]\nname = \"b1\"\nnames = [\"b2\"]\n{LEAST}"),
+            "error[E0013]: t.toml, line 3, column 9: bridge.names
+  |
+3 | names = [\"b2\"]
+  |         ^^^^^^
+`name` and `names` exclude each other
+
+hint: one bridge has `name`, several `names`",
+        ),
+    ]);
+}
+
+#[test]
+fn what_is_missing_outside_the_file_is_named() {
+    let secret = "client_secret_file = \"secret.txt\"";
+    check(&[
+        (
+            "a missing secret file",
+            with(secret, "client_secret_file = \"no/such.txt\""),
+            "error[E0014]: t.toml, line 14, column 22: genesys_cloud.conversation.client_secret_file
+   |
+14 | client_secret_file = \"no/such.txt\"
+   |                      ^^^^^^^^^^^^^
+no/such.txt cannot be read: No such file or directory (os error 2)
+
+hint: write the secret into that file, readable by this user only",
+        ),
+        (
+            "a missing variable",
+            with(secret, "client_secret_env = \"NOT_SET\""),
+            "error[E0014]: t.toml, line 14, column 21: genesys_cloud.conversation.client_secret_env
+   |
+14 | client_secret_env = \"NOT_SET\"
+   |                     ^^^^^^^^^
+the environment variable NOT_SET is not set
+
+hint: start with NOT_SET in the environment",
+        ),
+        (
+            "a secret in the file",
+            with(secret, &format!("client_secret = \"{CANARY}\" # {CANARY}")),
+            "error[E0006]: t.toml, line 14, column 1: genesys_cloud.conversation.client_secret
+   |
+14 | client_secret = ******
+   | ^^^^^^^^^^^^^
+secrets are given by reference only
+
+hint: write `client_secret_file = \"…\"` or `client_secret_env = \"…\"`",
+        ),
+        (
+            "a missing directory file",
+            with("directory_file = \"directory.json\"", "directory_file = \"d.json\""),
+            "error[E0016]: t.toml, line 3, column 18: domain[0].directory_file
+  |
+3 | directory_file = \"d.json\"
+  |                  ^^^^^^^^
+d.json is not a file",
+        ),
+    ]);
+}
+
+#[test]
+fn all_problems_of_all_files_are_reported_at_once_in_the_order_of_their_places() {
+    let folder = folder();
+    write(&folder, "directory.json", "{\"sourceId\":\"\",\"agent\":[]}");
+    let text = LEAST
+        .replace("client_id = \"client\"", "clientid = \"client\"\nburst = \"3\"")
+        .replace("sip1:8001", "sip1")
+        .replace("https://login.example", "login.example");
+    let errors = load_in(&folder, &text).expect_err("the files have errors");
+    let found: Vec<String> = errors.iter().map(|e| format!("{} {}", e.code, e.key)).collect();
+    let expected = [
+        "E0010 domain[0].site[0].voice_server_vq[0]",
+        "E0011 genesys_cloud.auth_url",
+        "E0005 genesys_cloud.conversation.client_id",
+        "E0004 genesys_cloud.conversation.clientid",
+        "E0007 genesys_cloud.conversation.burst",
+        "E0015 sourceId",
+        "E0004 agent",
+    ];
+    assert_eq!(found, expected);
+    assert!(errors[6].to_string().ends_with("hint: did you mean `agents`?"));
+}
+
+#[test]
+fn files_that_are_no_text_are_named_as_a_whole() {
+    let folder = folder();
+    let file = folder.path().join("t.toml");
+    for (bytes, code, text) in [
+        (b"a = \"\xff\"".to_vec(), "E0002", "is not UTF-8 (line 1, byte 5 of the file)"),
+        (vec![b'#'; 1024 * 1024 + 1], "E0002", "is larger than 1048576 bytes"),
+    ] {
+        fs::write(&file, bytes).expect("the folder can be written");
+        let errors = Config::load(&file).expect_err("it is no text");
+        let expected = format!("error[{code}]: {}\n{text}", file.display());
+        assert_eq!(errors[0].to_string(), expected);
+    }
+    let errors = Config::load(Path::new("no/such.toml")).expect_err("it does not exist");
+    let expected = "error[E0001]: no/such.toml\ncannot be read: No such file or directory \
+                    (os error 2)";
+    assert_eq!(errors[0].to_string(), expected);
+}
+
+#[test]
+fn the_least_configuration_has_every_default() {
+    let folder = folder();
+    let config = load_in(&folder, &format!("\u{feff}{LEAST}")).expect("it is complete");
+    assert_eq!(config.admin.listen.to_string(), "127.0.0.1:3650");
+    assert_eq!(config.log, Log::Embedded { path: folder.path().join("trunkline-data") });
+    assert_eq!(config.bridge.names, ["b1"]);
+    assert_eq!(config.conversation.wait_ms, 2000);
+    assert_eq!(config.shutdown.deadline, Duration::from_secs(10));
+    let site = &config.domains[0].sites[0];
+    assert_eq!(site.voice_server_call[0].to_string(), "sip1:8000/sip2:8000");
+    assert_eq!(site.voice_server_agent[0].backup, None);
+    let directory: DirectoryFile = serde_json::from_str(DIRECTORY).expect("it is a directory");
+    assert_eq!(config.domains[0].directory, directory);
+}
+
+#[test]
+fn the_example_has_every_key_and_shows_the_defaults() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/example.toml");
+    let example = Config::load_with(&file, &environment).expect("the example is complete");
+    let text = fs::read_to_string(&file).expect("the example is there");
+    for line in example.redacted_toml().lines().filter(|line| !line.is_empty()) {
+        let key = line.split_inclusive('=').next().expect("a line has a first part");
+        assert!(text.contains(key), "{key} is not in the example");
+    }
+    let folder = folder();
+    let least = load_in(&folder, LEAST).expect("it is complete").redacted_toml();
+    let shown = example.redacted_toml();
+    let given = ["path", "name ", "directory_file", "voice_", "base_url", "auth_url", "client_"];
+    let defaults = |text: &str| -> Vec<String> {
+        let kept = text.lines().filter(|line| !given.iter().any(|key| line.starts_with(key)));
+        kept.map(str::to_owned).collect()
+    };
+    assert_eq!(defaults(&shown), defaults(&least));
+}
+
+#[test]
+fn what_is_shown_loads_again_and_is_the_same() {
+    let folder = folder();
+    for secret in ["client_secret_file = \"secret.txt\"", "client_secret_env = \"SECRET\""] {
+        let text = with("client_secret_file = \"secret.txt\"", secret);
+        let shown = load_in(&folder, &text).expect("it is complete").redacted_toml();
+        let again = load_in(&folder, &shown).expect("it is complete").redacted_toml();
+        assert_eq!(shown, again);
+        assert!(shown.contains("request_timeout_secs = 30"), "{shown}");
+    }
+}
+
+#[test]
+fn a_secret_is_read_without_its_newline_and_never_shown() {
+    let folder = folder();
+    for content in [format!("{CANARY}\n"), format!("{CANARY}\r\n"), CANARY.to_owned()] {
+        write(&folder, "secret.txt", &content);
+        let config = load_in(&folder, LEAST).expect("it is complete");
+        let secret = &config.genesys_cloud.conversation.client_secret;
+        assert_eq!(secret.value.expose_secret(), CANARY);
+        assert!(!format!("{config:?}{}", config.redacted_toml()).contains(CANARY));
+    }
+    for (content, said) in [
+        (String::new(), "is empty"),
+        (" \n".to_owned(), "is empty"),
+        (format!("{CANARY}\n{CANARY}\n"), "has more than one line"),
+    ] {
+        write(&folder, "secret.txt", &content);
+        let errors = load_in(&folder, LEAST).expect_err("it is no secret");
+        assert!(errors[0].text.ends_with(said), "{errors:?}");
+        assert!(!format!("{errors:?}").contains(CANARY));
+    }
+}
+
+#[test]
+fn a_secret_in_the_wrong_place_is_not_repeated() {
+    let line = "client_secret_file = \"secret.txt\"";
+    for instead in [
+        format!("client_secret = \"{CANARY}\""),
+        format!("client_secret = \"\"\"\n{CANARY}\"\"\""),
+        format!("client_secret = \"{CANARY}"),
+        format!("client_secret = {CANARY}"),
+        format!("client_secret_file = \"{CANARY}\""),
+        format!("client_secret_file = [\"{CANARY}\"]"),
+        format!("client_secret_env = \"{CANARY}\""),
+        format!("client_secrt_file = \"{CANARY}\""),
+        format!("clientsecret = \"{CANARY}\"\nburst = 0"),
+        format!("password = {{ value = \"{CANARY}\", burst = \"x\" }}"),
+        format!("key = \"{CANARY}\""),
+        format!("secret = \"{CANARY}\"\nsecret = \"{CANARY}\""),
+        format!("client_secret_file = \"secret.txt\" # was {CANARY}\nburst = 0 # {CANARY}"),
+    ] {
+        let shown = printed(&with(line, &instead));
+        assert!(!shown.contains(CANARY), "{shown}");
+        assert!(shown.starts_with("error[E00"), "{shown}");
+    }
+    let url = "auth_url = \"https://login.example\"";
+    let shown = printed(&with(url, &format!("auth_url = \"https://me:{CANARY}@login.example\"")));
+    assert!(!shown.contains(CANARY) && shown.contains("auth_url = ******\n"), "{shown}");
+}
+
+/// Code and key of the one problem, the directory, the text and the hint.
+type DirectoryCase = (&'static str, String, &'static str, &'static str);
+
+fn broken_directories() -> [DirectoryCase; 9] {
+    let agents = "\"agents\":[{\"employeeId\":\"E1\",\"userId\":\"U1\",\"logins\":[{\
+                  \"dn\":\"7001\",\"switch\":\"SW\"}]}]";
+    let second = "{\"employeeId\":\"E2\",\"userId\":\"U2\",\"logins\":[{\"dn\":\"7001\",\
+                  \"switch\":\"SW\"}]}";
+    let queue = "{\"dn\":\"VQ1\",\"switch\":\"SW\",\"queueId\":\"Q1\"}";
+    let both = agents.replace("}]}]", &format!("}}]}},{second}]"));
+    [
+        (
+            "E0012 agents[1].logins[0].dn",
+            DIRECTORY.replace(agents, &both),
+            "agent \"E2\" is at DN \"7001\" of switch \"SW\", where agent \"E1\" is already \
+             (line 2)",
+            "",
+        ),
+        (
+            "E0012 queues[1].dn",
+            DIRECTORY.replace(queue, &format!("{queue},\n{queue}")),
+            "the queue \"VQ1@SW\" stands at queues[0].dn (line 3) already",
+            "",
+        ),
+        (
+            "E0005 servers[0].switch",
+            DIRECTORY.replace(",\"switch\":\"SW\"}],\n\"agents", "}],\n\"agents"),
+            "the key `switch` is missing",
+            "",
+        ),
+        ("E0015 agents[0].userId", DIRECTORY.replace("\"U1\"", "\" \""), "is empty", ""),
+        (
+            "E0004 agents[0].loginz",
+            DIRECTORY.replace("logins", "loginz"),
+            "unknown key",
+            "did you mean `logins`?",
+        ),
+        (
+            "E0007 extensions[0].dn",
+            DIRECTORY.replace("\"extensions\":[{\"dn\":\"7001\"", "\"extensions\":[{\"dn\":7001"),
+            "invalid type: integer 7001, expected a string",
+            "write `\"dn\": \"7001\"`",
+        ),
+        (
+            "E0012 sourceId",
+            DIRECTORY.replace("\"sourceId\":\"P1\"", "\"sourceId\":\"P1\",\"sourceId\":\"P2\""),
+            "the key stands in line 5 already",
+            "",
+        ),
+        ("E0007 ", "[]".to_owned(), "invalid type: list, expected a table", ""),
+        ("E0003 ", "{\"sourceId\":}".to_owned(), "expected value", ""),
+    ]
+}
+
+#[test]
+fn a_directory_is_checked_with_the_same_care() {
+    let folder = folder();
+    let file = folder.path().join("directory.json");
+    for (what, text, said, hint) in broken_directories() {
+        assert_ne!(text, DIRECTORY, "{what}");
+        write(&folder, "directory.json", &text);
+        let errors = load_directory(&file).expect_err(what);
+        assert_eq!(format!("{} {}", errors[0].code, errors[0].key), what);
+        assert_eq!(errors[0].text, said);
+        assert_eq!(errors[0].hint.as_deref().unwrap_or_default(), hint);
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(errors[0].place.is_some(), "{errors:?}");
+    }
+}
+
+#[test]
+fn what_serde_writes_of_a_directory_is_read_as_the_same() {
+    let folder = folder();
+    let directory: DirectoryFile = serde_json::from_str(DIRECTORY).expect("it is a directory");
+    let text = serde_json::to_string_pretty(&directory).expect("it can be written");
+    write(&folder, "directory.json", &text);
+    let read = load_directory(&folder.path().join("directory.json")).expect("it is complete");
+    assert_eq!(read, directory);
+    let least: DirectoryFile = serde_json::from_str("{\"sourceId\":\"P\"}").expect("the least");
+    write(&folder, "directory.json", "{\"sourceId\":\"P\"}");
+    let read = load_directory(&folder.path().join("directory.json")).expect("it is complete");
+    assert_eq!(read, least);
+}
+
+/// A file with one stretch taken out and something else put there.
+fn damaged(text: &str, from: usize, length: usize, instead: &str) -> String {
+    let from = text.floor_char_boundary(from % (text.len() + 1));
+    let to = text.ceil_char_boundary((from + length).min(text.len()));
+    format!("{}{instead}{}", &text[..from], &text[to..])
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_damaged_file_is_read_or_refused_with_a_reason(
+        from in 0_usize..1000,
+        length in 0_usize..40,
+        instead in "[\\PC\\n\"\\[\\]{}=,#.]{0,6}",
+    ) {
+        let folder = folder();
+        if let Err(errors) = load_in(&folder, &damaged(LEAST, from, length, &instead)) {
+            proptest::prop_assert!(!errors.is_empty());
+            let shown: String = errors.iter().map(ToString::to_string).collect();
+            proptest::prop_assert!(!shown.contains(CANARY));
+        }
+        let text = damaged(DIRECTORY, from, length, &instead);
+        write(&folder, "directory.json", &text);
+        match load_directory(&folder.path().join("directory.json")) {
+            Err(errors) => proptest::prop_assert!(!errors.is_empty()),
+            Ok(read) => {
+                let serde = serde_json::from_str::<DirectoryFile>(&text).ok();
+                proptest::prop_assert_eq!(Some(read), serde);
+            }
+        }
+    }
+}

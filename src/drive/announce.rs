@@ -1,0 +1,69 @@
+//! Announces the directory into the raw partition of a domain (DESIGN law 2): a processor knows only
+//! what came through its partition. A directory that was announced already is not announced again.
+
+use trunkline_schemas::directory::DirectoryFile;
+use trunkline_schemas::{Partition, RawEvent, RawKind};
+
+use super::bridge::{raw_output, read_state, state_output};
+use super::{Shell, TaskError};
+use crate::clock;
+
+/// Rows of one append.
+const ROWS_MAX: usize = 500;
+
+/// Announces the directory of a domain, unless its partition holds it already. Bridges may connect
+/// when this returns.
+///
+/// # Errors
+/// The log cannot be read or written.
+pub fn announce(
+    shell: &Shell,
+    domain: &str,
+    partition: Partition,
+    directory: &DirectoryFile,
+) -> Result<(), TaskError> {
+    let rows: Vec<Vec<u8>> = directory
+        .rows()
+        .iter()
+        .map(|row| serde_json::to_vec(row).map_err(|e| TaskError::State(e.to_string())))
+        .collect::<Result<_, _>>()?;
+    let key = format!("directory/{domain}");
+    let mark = serde_json::json!({ "fingerprint": fingerprint(&rows) });
+    let known = read_state(shell.log.as_ref(), &key)?;
+    if known.is_some_and(|body| body == mark.to_string().into_bytes()) {
+        return Ok(());
+    }
+    let bare = |kind, payload: Vec<u8>| {
+        let event = RawEvent::bare(kind, domain, "directory", clock::now_us());
+        raw_output(&RawEvent { payload, ..event }, partition)
+            .map_err(|e| TaskError::State(e.to_string()))
+    };
+    let mut records = vec![bare(RawKind::DirectoryStart, Vec::new())?];
+    let count = rows.len();
+    for row in rows {
+        records.push(bare(RawKind::DirectoryRow, row)?);
+    }
+    records.push(bare(RawKind::DirectoryEnd, Vec::new())?);
+    records.push(state_output(&key, &mark).map_err(|e| TaskError::State(e.to_string()))?);
+    let mut appender = shell.log.appender()?;
+    let mut records = records.into_iter().peekable();
+    while records.peek().is_some() {
+        appender.append(records.by_ref().take(ROWS_MAX).collect())?;
+    }
+    tracing::info!(domain, rows = count, "directory announced");
+    Ok(())
+}
+
+fn fingerprint(rows: &[Vec<u8>]) -> String {
+    use sha2::{Digest, Sha256};
+    use std::fmt::Write;
+    let mut hash = Sha256::new();
+    for row in rows {
+        hash.update((row.len() as u64).to_be_bytes());
+        hash.update(row);
+    }
+    hash.finalize().iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

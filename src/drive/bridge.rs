@@ -1,0 +1,190 @@
+//! What a bridge writes to: the raw topic, dead letters and its position, in one durable append; and
+//! the tick.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::MissedTickBehavior;
+use trunkline_ingest::tlib::{RawOut, WriteError, Writer};
+use trunkline_schemas::state::StateValue;
+use trunkline_schemas::topics::{DEAD_INGEST, RAW_TLIB, STATE_BRIDGE};
+use trunkline_schemas::{Output, Partition, RawEvent, RawKind, Record, codec};
+
+use super::{LOOP_LIMIT, Shell, point, unwrap_state};
+use crate::admin::metrics::{self, LinkEvent, Stage};
+use crate::clock;
+use crate::log::{Appender, Log, LogError};
+
+/// How often stream time advances though nothing happens.
+const TICK: Duration = Duration::from_secs(1);
+/// Records of `state.bridge` read at once.
+const READ_MAX: usize = 1_000;
+
+/// Writes for one link.
+pub struct LogWriter {
+    log: Arc<dyn Log>,
+    appender: Option<Box<dyn Appender>>,
+    partition: Partition,
+    bridge: String,
+    position: Option<(i64, i64)>,
+}
+
+impl LogWriter {
+    /// A writer for a link of a bridge, in the partition of its domain. It knows where the link stood.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn new(
+        log: Arc<dyn Log>,
+        partition: Partition,
+        bridge: &str,
+        link: &str,
+    ) -> Result<Self, LogError> {
+        let position = read_state(log.as_ref(), link)?.and_then(|body| {
+            let value: serde_json::Value = serde_json::from_slice(&body).ok()?;
+            Some((value.get("serverStart")?.as_i64()?, value.get("sequence")?.as_i64()?))
+        });
+        let bridge = bridge.to_owned();
+        Ok(Self { log, appender: None, partition, bridge, position })
+    }
+
+    fn append(&mut self, records: Vec<Output>) -> Result<(), LogError> {
+        let mut appender = match self.appender.take() {
+            Some(appender) => appender,
+            None => self.log.appender()?,
+        };
+        appender.append(records)?;
+        self.appender = Some(appender); // one that failed is dropped: its outcome is unknown
+        Ok(())
+    }
+}
+
+impl Writer for LogWriter {
+    fn write(&mut self, batch: Vec<RawOut>) -> Result<(), WriteError> {
+        let mut records = Vec::with_capacity(batch.len());
+        let mut position = None;
+        for out in &batch {
+            records.push(match out {
+                RawOut::Raw(event) => {
+                    raw_output(event, self.partition).map_err(WriteError::new)?
+                }
+                RawOut::Dead(record) => {
+                    let partition = self.partition;
+                    Output { topic: DEAD_INGEST, partition, record: record.clone() }
+                }
+                RawOut::Position { link, server_start, sequence } => {
+                    position = Some((*server_start, *sequence));
+                    let body = serde_json::json!({
+                        "serverStart": server_start,
+                        "sequence": sequence,
+                    });
+                    state_output(link, &body).map_err(WriteError::new)?
+                }
+            });
+        }
+        point::pass("bridge.before_append");
+        self.append(records).map_err(WriteError::new)?;
+        point::pass("bridge.after_append");
+        self.position = position.or(self.position);
+        for out in &batch {
+            count(&self.bridge, out);
+        }
+        Ok(())
+    }
+
+    fn position(&self) -> Option<(i64, i64)> {
+        self.position
+    }
+}
+
+fn count(bridge: &str, out: &RawOut) {
+    match out {
+        RawOut::Raw(event) => {
+            metrics::records_out(Stage::Ingest, 1);
+            match event.kind {
+                RawKind::LinkUp => metrics::link_event(bridge, LinkEvent::Up),
+                RawKind::LinkDown => metrics::link_event(bridge, LinkEvent::Down),
+                RawKind::Gap => metrics::link_event(bridge, LinkEvent::Gap),
+                RawKind::Event
+                | RawKind::CaughtUp
+                | RawKind::Tick
+                | RawKind::DirectoryStart
+                | RawKind::DirectoryRow
+                | RawKind::DirectoryEnd => {}
+            }
+        }
+        RawOut::Dead(record) => {
+            let code = record.header("dead-code").unwrap_or_default();
+            metrics::record_dead(Stage::Ingest, &String::from_utf8_lossy(code));
+        }
+        RawOut::Position { .. } => {}
+    }
+}
+
+/// A raw event as a record of its domain's partition: keyed by CallUUID, else DN (DESIGN section 4).
+pub fn raw_output(event: &RawEvent, partition: Partition) -> Result<Output, codec::CodecError> {
+    let key = event.call_uuid.as_ref().or(event.this_dn.as_ref()).map_or("", String::as_str);
+    Ok(Output { topic: RAW_TLIB, partition, record: codec::record(key, event)? })
+}
+
+/// A value of `state.bridge`.
+pub fn state_output(key: &str, body: &serde_json::Value) -> Result<Output, codec::CodecError> {
+    let body = body.to_string().into_bytes();
+    let value = codec::encode(&StateValue { version: 1, body })?;
+    Ok(Output { topic: STATE_BRIDGE, partition: 0, record: Record::new(key, value) })
+}
+
+/// The newest value of a key of `state.bridge`.
+///
+/// # Errors
+/// The log cannot be read. A value that cannot be read counts as none, and is told to the operator.
+pub fn read_state(log: &dyn Log, key: &str) -> Result<Option<Vec<u8>>, LogError> {
+    let mut from = log.bounds(STATE_BRIDGE, 0)?.start;
+    let mut newest = None;
+    loop {
+        let records = log.read(STATE_BRIDGE, 0, from, READ_MAX)?;
+        let Some(last) = records.last() else { break };
+        from = last.offset + 1;
+        for stored in records {
+            if stored.record.key == key.as_bytes() {
+                newest = stored.record.value;
+            }
+        }
+    }
+    let Some(value) = newest else { return Ok(None) };
+    match unwrap_state(key.as_bytes(), &value) {
+        Ok(body) => Ok(Some(body)),
+        Err(why) => {
+            tracing::warn!(why, "a value of state.bridge is unreadable and counts as none");
+            Ok(None)
+        }
+    }
+}
+
+/// Writes a tick each second into the partition of a domain (DESIGN law 3).
+pub async fn tick(shell: Shell, domain: String, partition: Partition) {
+    let progress =
+        shell.health.watch(format!("tick-{domain}"), LOOP_LIMIT, clock::uptime());
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            biased;
+            () = shell.stop.cancelled() => break,
+            _ = interval.tick() => {}
+        }
+        let tick = RawEvent::bare(RawKind::Tick, &domain, "trunkline", clock::now_us());
+        let log = Arc::clone(&shell.log);
+        let written = tokio::task::spawn_blocking(move || -> Result<(), String> {
+            let record = raw_output(&tick, partition).map_err(|e| e.to_string())?;
+            let mut appender = log.appender().map_err(|e| e.to_string())?;
+            appender.append(vec![record]).map(|_| ()).map_err(|e| e.to_string())
+        });
+        match written.await {
+            Ok(Ok(())) => progress.beat(clock::uptime()),
+            Ok(Err(error)) => tracing::warn!(domain, error, "a tick could not be written"),
+            Err(error) => tracing::warn!(domain, %error, "a tick could not be written"),
+        }
+    }
+    progress.retire();
+}

@@ -1,0 +1,202 @@
+//! Runs everything a configuration names, in one process.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+use trunkline_ingest::tlib::{Bridge, LinkConfig};
+use trunkline_processors::conversation::Settings;
+use trunkline_schemas::Partition;
+use trunkline_schemas::raw::Stream;
+
+use super::bridge::LogWriter;
+use super::sink::Outlet;
+use super::{Shell, announce, bridge, chance, processor, sink};
+use crate::clock;
+use crate::config::{Domain, ServerPair, Site};
+
+/// How long connecting to a SIP Server may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long a SIP Server may be silent.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Waits between two attempts to connect.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+/// Which parts of the pipeline run in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// Bridges.
+    pub ingest: bool,
+    /// Processors.
+    pub processors: bool,
+    /// Sinks.
+    pub sinks: bool,
+}
+
+/// What runs; joined by [`Engine::stop`].
+pub struct Engine {
+    shell: Shell,
+    threads: Vec<JoinHandle<()>>,
+    tasks: TaskTracker,
+    deadline: Duration,
+}
+
+/// What the engine runs.
+pub struct Plan<'a> {
+    /// Routing domains; the place in the list is the partition.
+    pub domains: &'a [Domain],
+    /// Names of the bridges of this process.
+    pub bridges: &'a [String],
+    /// How the conversation processor is set.
+    pub settings: Settings,
+    /// Where the sinks send.
+    pub outlet: Outlet,
+    /// Which parts run.
+    pub parts: Parts,
+    /// How long a stop may take.
+    pub deadline: Duration,
+}
+
+impl Engine {
+    /// Starts what the plan names. Returns when the directories are announced and every loop runs.
+    ///
+    /// # Errors
+    /// The log cannot be used, or a link cannot be as it is configured.
+    pub fn start(shell: &Shell, plan: &Plan<'_>) -> anyhow::Result<Self> {
+        let mut engine = Self {
+            shell: shell.clone(),
+            threads: Vec::new(),
+            tasks: TaskTracker::new(),
+            deadline: plan.deadline,
+        };
+        for (partition, domain) in plan.domains.iter().enumerate() {
+            let partition = partition as Partition;
+            if plan.parts.processors {
+                let (shell, name, settings) = (shell.clone(), domain.name.clone(), plan.settings);
+                engine.thread(&format!("conversation-{partition}"), plan, move || {
+                    processor::run(&shell, &name, partition, settings);
+                })?;
+            }
+            if plan.parts.ingest {
+                announce::announce(shell, &domain.name, partition, &domain.directory)?;
+                engine.links(domain, partition, plan)?;
+                let tick = bridge::tick(shell.clone(), domain.name.clone(), partition);
+                engine.tasks.spawn_on(tick, &plan.outlet.runtime);
+            }
+        }
+        if plan.parts.sinks {
+            let topic = trunkline_schemas::topics::COMMAND_CONVERSATION;
+            for partition in 0..shell.partitions(topic) {
+                let (shell, outlet) = (shell.clone(), plan.outlet.clone());
+                engine.thread(&format!("conversation-sink-{partition}"), plan, move || {
+                    sink::run(&shell, partition, &outlet);
+                })?;
+            }
+        }
+        engine.tasks.close();
+        Ok(engine)
+    }
+
+    fn thread(
+        &mut self,
+        name: &str,
+        plan: &Plan<'_>,
+        run: impl FnOnce() + Send + 'static,
+    ) -> anyhow::Result<()> {
+        let runtime: Handle = plan.outlet.runtime.clone();
+        let body = move || {
+            let _entered = runtime.enter();
+            run();
+        };
+        self.threads.push(std::thread::Builder::new().name(name.to_owned()).spawn(body)?);
+        Ok(())
+    }
+
+    fn links(
+        &mut self,
+        domain: &Domain,
+        partition: Partition,
+        plan: &Plan<'_>,
+    ) -> anyhow::Result<()> {
+        for name in plan.bridges {
+            for site in &domain.sites {
+                for (role, pairs) in roles(site) {
+                    for (pair, servers) in pairs.iter().enumerate() {
+                        let config = link(domain, site, name, role, pair, servers);
+                        let log = Arc::clone(&self.shell.log);
+                        let writer = LogWriter::new(log, partition, name, &config.link())?;
+                        let clock = Arc::new(clock::now_us);
+                        let bridge =
+                            Bridge::new(config, Box::new(writer), clock, Box::new(chance))?;
+                        let run = bridge.run(self.shell.stop.clone());
+                        self.tasks.spawn_on(run, &plan.outlet.runtime);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops every loop and waits for it, at most until the deadline. `false` if something had to be
+    /// left behind; what it had not committed is done again by the next owner.
+    pub async fn stop(self) -> bool {
+        self.shell.stop.cancel();
+        let threads = tokio::task::spawn_blocking(move || {
+            self.threads.into_iter().map(JoinHandle::join).filter(Result::is_err).count()
+        });
+        let everything = async { (self.tasks.wait().await, threads.await) };
+        match tokio::time::timeout(self.deadline, everything).await {
+            Ok(((), Ok(0))) => true,
+            Ok(((), failed)) => {
+                tracing::error!(?failed, "a loop ended by a panic");
+                false
+            }
+            Err(_) => {
+                tracing::warn!("the deadline of the stop is over; some loops still run");
+                false
+            }
+        }
+    }
+}
+
+fn roles(site: &Site) -> [(Stream, &Vec<ServerPair>); 3] {
+    [
+        (Stream::Call, &site.voice_server_call),
+        (Stream::Vq, &site.voice_server_vq),
+        (Stream::Ext, &site.voice_server_agent),
+    ]
+}
+
+fn link(
+    domain: &Domain,
+    site: &Site,
+    bridge: &str,
+    role: Stream,
+    pair: usize,
+    servers: &ServerPair,
+) -> LinkConfig {
+    let directory = &domain.directory;
+    let mut dns: Vec<String> = match role {
+        Stream::Call | Stream::Dn => Vec::new(),
+        Stream::Vq => directory.queues.iter().map(|queue| queue.dn.clone()).collect(),
+        Stream::Ext => directory.extensions.iter().map(|extension| extension.dn.clone()).collect(),
+    };
+    dns.sort();
+    dns.dedup();
+    let backup = servers.backup.iter().map(ToString::to_string);
+    LinkConfig {
+        bridge: bridge.to_owned(),
+        domain: domain.name.clone(),
+        site: site.name.clone(),
+        role,
+        pair,
+        servers: std::iter::once(servers.primary.to_string()).chain(backup).collect(),
+        dns,
+        connect_timeout: CONNECT_TIMEOUT,
+        silence_timeout: SILENCE_TIMEOUT,
+        backoff_min: BACKOFF.0,
+        backoff_max: BACKOFF.1,
+    }
+}

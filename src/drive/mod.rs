@@ -1,0 +1,126 @@
+//! The only loops (DESIGN section 3): a bridge, a processor task, a sink task; and the engine that
+//! runs them as the configuration says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use trunkline_schemas::state::StateValue;
+use trunkline_schemas::topics::{Spread, hash_partition};
+use trunkline_schemas::{Output, Partition, Record, Topic, codec};
+
+use crate::admin::health::Health;
+use crate::admin::metrics::Metrics;
+use crate::log::{Layout, Log, LogError};
+
+pub mod announce;
+pub mod bridge;
+pub mod engine;
+pub mod point;
+pub mod processor;
+pub mod rehearsal;
+pub mod sink;
+
+/// Records of one step at most (reliability/KAFKA section 6).
+const STEP_RECORDS_MAX: usize = 2_000;
+/// How long a loop waits for input before it looks around.
+const IDLE_WAIT: Duration = Duration::from_millis(250);
+/// A loop that makes no step for so long is not live.
+const LOOP_LIMIT: Duration = Duration::from_secs(30);
+/// How long a task that failed waits before it is owned anew.
+const REOWN_WAIT: Duration = Duration::from_millis(500);
+
+/// What every loop is given.
+#[derive(Clone)]
+pub struct Shell {
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// Where loops report.
+    pub health: Health,
+    /// What they count.
+    pub metrics: Metrics,
+    /// Cancelled when the process is to stop.
+    pub stop: CancellationToken,
+    /// Partitions of the topics.
+    pub layouts: Arc<Vec<Layout>>,
+}
+
+impl Shell {
+    /// How many partitions a topic has.
+    pub fn partitions(&self, topic: Topic) -> u32 {
+        self.layouts.iter().find(|l| l.topic == topic).map_or(1, |l| l.partitions)
+    }
+
+    /// Chooses the partitions of what a task on partition `own` wants written: by key where the topic
+    /// is hashed, else the domain's own.
+    pub fn place(&self, outputs: Vec<(Topic, Record)>, own: Partition) -> Vec<Output> {
+        let place = |(topic, record): (Topic, Record)| {
+            let partition = match topic.spec().spread {
+                Spread::One => 0,
+                Spread::Domain => own,
+                Spread::Hash => hash_partition(&record.key, self.partitions(topic)),
+            };
+            Output { topic, partition, record }
+        };
+        outputs.into_iter().map(place).collect()
+    }
+
+    /// Waits before a task is owned anew; `false` if it is time to stop.
+    fn pause(&self, wait: Duration) -> bool {
+        let (told, heard) = std::sync::mpsc::channel::<()>();
+        let stop = self.stop.clone();
+        let watcher = tokio::runtime::Handle::try_current().ok().map(|runtime| {
+            runtime.spawn(async move {
+                stop.cancelled().await;
+                drop(told);
+            })
+        });
+        let _ = heard.recv_timeout(wait);
+        if let Some(watcher) = watcher {
+            watcher.abort();
+        }
+        !self.stop.is_cancelled()
+    }
+}
+
+/// Why a task's life ended before its time. It is dropped and owned anew, never patched up.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A value of the state topic cannot be read.
+    #[error("the state cannot be restored: {0}")]
+    State(String),
+    /// The processor panicked outside any conversation.
+    #[error("the processor failed on the record at offset {0}")]
+    Panicked(i64),
+}
+
+/// State as it is written: in its envelope.
+fn wrap_state(
+    state: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, TaskError> {
+    let wrap = |(key, body): (Vec<u8>, Option<Vec<u8>>)| {
+        let value = body.map(|body| codec::encode(&StateValue { version: 1, body })).transpose();
+        value.map(|value| (key, value)).map_err(|e| TaskError::State(e.to_string()))
+    };
+    state.into_iter().map(wrap).collect()
+}
+
+/// State as it was before it was written.
+fn unwrap_state(key: &[u8], value: &[u8]) -> Result<Vec<u8>, String> {
+    let name = String::from_utf8_lossy(key);
+    let state: StateValue = codec::decode(value).map_err(|e| format!("{name}: {e}"))?;
+    if state.version != 1 {
+        return Err(format!("{name}: version {} is newer than this program", state.version));
+    }
+    Ok(state.body)
+}
+
+/// A number from 0 to 1, different each time.
+fn chance() -> f64 {
+    use std::hash::{BuildHasher, RandomState};
+    let number = RandomState::new().hash_one(0_u8);
+    (number >> 11) as f64 / (1_u64 << 53) as f64
+}

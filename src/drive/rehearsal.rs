@@ -1,0 +1,282 @@
+//! The whole system between two simulators: what `demo` shows, and what tests break.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+use trunkline_processors::conversation::Settings;
+use trunkline_schemas::directory::DirectoryFile;
+use trunkline_schemas::topics::OUTCOME_CONVERSATION;
+use trunkline_schemas::{Outcome, OutcomeStatus, codec};
+use trunkline_sim::compare::{Difference, compare};
+use trunkline_sim::engage::{self, EngageConfig, EngageSim, Progress};
+use trunkline_sim::gc::{self, FaultPlan, GcConfig, GcSim, Summary};
+use trunkline_sim::truth::Expected;
+use trunkline_sinks::{ClientConfig, GenesysCloud, LocalAllowance, SinkConfig};
+
+use super::Shell;
+use super::engine::{Engine, Parts, Plan};
+use super::sink::Outlet;
+use crate::admin::health::Health;
+use crate::admin::metrics::Metrics;
+use crate::clock::{self, Elapsed};
+use crate::config::{Domain, HostPort, ServerPair, Site};
+use crate::log::Log;
+use crate::log::embedded::Embedded;
+use crate::topology;
+
+/// Times of the ledger may differ from the truth by so much (milliseconds).
+pub const TOLERANCE_MS: i64 = 10;
+/// After the last call the organisation may hear nothing for so long before it is given up.
+const QUIET_MAX: Duration = Duration::from_secs(30);
+/// Partitions of hashed topics.
+const PARTITIONS: u32 = 4;
+/// Records read at once.
+const READ_MAX: usize = 1_000;
+
+/// What is played.
+pub struct Script {
+    /// The calls.
+    pub site: EngageConfig,
+    /// What goes wrong at the organisation.
+    pub faults: FaultPlan,
+    /// Requests a minute that the organisation allows and the sink uses; `None`: no limit to speak of.
+    pub requests_per_minute: Option<u32>,
+    /// How long a request may take.
+    pub request_timeout: Duration,
+    /// Names of the bridges.
+    pub bridges: Vec<String>,
+    /// Where the log is kept; `None`: in a directory of its own, gone afterwards.
+    pub log: Option<PathBuf>,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            site: EngageConfig::default(),
+            faults: FaultPlan::default(),
+            requests_per_minute: Some(300),
+            request_timeout: Duration::from_secs(15),
+            bridges: vec!["b1".to_owned(), "b2".to_owned()],
+            log: None,
+        }
+    }
+}
+
+/// A script being played.
+pub struct Rehearsal {
+    site: EngageSim,
+    org: GcSim,
+    engine: Engine,
+    shell: Shell,
+    _directory: Option<tempfile::TempDir>,
+}
+
+/// How far it is.
+pub struct Moment {
+    /// The site.
+    pub site: Progress,
+    /// The organisation.
+    pub org: Summary,
+}
+
+/// The two outcomes that are counted by reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LeftOut {
+    /// A call or a party of it is left out.
+    Ignored,
+    /// A conversation is in Monitoring Suspension.
+    Suspended,
+}
+
+/// How many of each, by code.
+pub type ByReason = BTreeMap<(LeftOut, String), u64>;
+
+impl Rehearsal {
+    /// Starts both simulators and everything between them; calls begin when every link is up.
+    ///
+    /// # Errors
+    /// An address or the log cannot be opened.
+    pub async fn start(script: Script) -> anyhow::Result<Self> {
+        let roles = 3 * script.bridges.len();
+        let site =
+            engage::start(EngageConfig { wait_for_clients: roles, ..script.site }).await?;
+        let directory: DirectoryFile = serde_json::from_value(site.directory())?;
+        let mut org = GcConfig {
+            requests_per_minute: script.requests_per_minute.unwrap_or(u32::MAX),
+            faults: script.faults,
+            ..GcConfig::default()
+        };
+        know(&mut org, &directory);
+        let client = (org.client_id.clone(), org.client_secret.clone());
+        let org = gc::start(org).await?;
+
+        let (path, kept) = match script.log {
+            Some(path) => (path, None),
+            None => {
+                let directory = tempfile::tempdir()?;
+                (directory.path().to_owned(), Some(directory))
+            }
+        };
+        let log: Arc<dyn Log> = Embedded::open(&path, Arc::new(clock::now_ms))?;
+        let layouts = topology::layouts(1, PARTITIONS);
+        log.ensure(&layouts)?;
+        let shell = Shell {
+            log,
+            health: Health::new(),
+            metrics: Metrics::install()?,
+            stop: CancellationToken::new(),
+            layouts: Arc::new(layouts),
+        };
+        let cloud = GenesysCloud::new(ClientConfig {
+            base_url: org.base_url(),
+            auth_url: org.base_url(),
+            client_id: client.0,
+            client_secret: SecretString::from(client.1),
+            ca_pem: None,
+            connect_timeout: Duration::from_secs(5),
+            request_timeout: script.request_timeout,
+        })?;
+        let domain = domain(&site, directory);
+        let deadline = Duration::from_secs(10);
+        let plan = Plan {
+            domains: &[domain],
+            bridges: &script.bridges,
+            settings: Settings::default(),
+            outlet: Outlet {
+                cloud: Arc::new(cloud),
+                allowance: Arc::new(allowance(script.requests_per_minute)),
+                config: SinkConfig::default(),
+                deadline,
+                runtime: tokio::runtime::Handle::current(),
+            },
+            parts: Parts { ingest: true, processors: true, sinks: true },
+            deadline,
+        };
+        let engine = tokio::task::block_in_place(|| Engine::start(&shell, &plan))?;
+        Ok(Self { site, org, engine, shell, _directory: kept })
+    }
+
+    /// Plays all calls and waits until the organisation has heard of them, or hears nothing more.
+    /// Returns what differs from the truth.
+    pub async fn play(&self, every: Duration, show: &mut dyn FnMut(&Moment)) -> Vec<Difference> {
+        let mut interval = tokio::time::interval(every);
+        let mut quiet = Elapsed::start();
+        let mut requests = 0;
+        loop {
+            interval.tick().await;
+            let moment = Moment { site: self.site.progress(), org: self.org.summary() };
+            show(&moment);
+            let playing = moment.site.finished < moment.site.total;
+            if playing || moment.org.requests != requests {
+                requests = moment.org.requests;
+                quiet = Elapsed::start();
+            }
+            if playing {
+                continue;
+            }
+            let all_told = moment.org.open == 0 && moment.org.conversations == self.expected();
+            if all_told || quiet.time() > QUIET_MAX {
+                let differences = self.differences();
+                if differences.is_empty() || quiet.time() > QUIET_MAX {
+                    return differences;
+                }
+            }
+        }
+    }
+
+    fn expected(&self) -> u64 {
+        let told = |e: &Expected| matches!(e, Expected::Conversation(_));
+        self.site.truth().iter().filter(|call| told(&call.expected)).count() as u64
+    }
+
+    /// What differs between the ledger and the truth.
+    pub fn differences(&self) -> Vec<Difference> {
+        compare(&self.site.truth(), &self.org.told(), TOLERANCE_MS)
+    }
+
+    /// The organisation's summary.
+    pub fn summary(&self) -> Summary {
+        self.org.summary()
+    }
+
+    /// The organisation.
+    pub fn org(&self) -> &GcSim {
+        &self.org
+    }
+
+    /// Calls left out and conversations suspended, by reason, as the log has them.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn outcomes(&self) -> anyhow::Result<ByReason> {
+        let mut by_reason = ByReason::new();
+        for partition in 0..self.shell.partitions(OUTCOME_CONVERSATION) {
+            let mut from = 0;
+            loop {
+                let records =
+                    self.shell.log.read(OUTCOME_CONVERSATION, partition, from, READ_MAX)?;
+                let Some(last) = records.last() else { break };
+                from = last.offset + 1;
+                for stored in &records {
+                    let value = stored.record.value.as_deref().unwrap_or_default();
+                    let outcome: Outcome = codec::decode(value)?;
+                    let name = match outcome.status {
+                        OutcomeStatus::LeftOut => LeftOut::Ignored,
+                        OutcomeStatus::Suspended => LeftOut::Suspended,
+                        OutcomeStatus::Accepted
+                        | OutcomeStatus::AssumedApplied
+                        | OutcomeStatus::Refused
+                        | OutcomeStatus::Gated => continue,
+                    };
+                    let code = outcome.code.unwrap_or_default();
+                    *by_reason.entry((name, code)).or_default() += 1;
+                }
+            }
+        }
+        Ok(by_reason)
+    }
+
+    /// Stops everything; `false` if the engine had to leave something behind.
+    pub async fn stop(self) -> bool {
+        let clean = self.engine.stop().await;
+        self.site.stop().await;
+        let stopped: io::Result<()> = self.org.stop().await;
+        clean && stopped.is_ok()
+    }
+}
+
+fn allowance(requests_per_minute: Option<u32>) -> LocalAllowance {
+    LocalAllowance::new(requests_per_minute, requests_per_minute.map_or(1, |n| (n / 10).max(1)))
+}
+
+/// Makes the organisation know only what a directory names.
+pub fn know(config: &mut GcConfig, known: &DirectoryFile) {
+    config.users = Some(known.agents.iter().map(|agent| agent.user_id.clone()).collect());
+    config.queues = Some(known.queues.iter().map(|queue| queue.queue_id.clone()).collect());
+    config.wrap_up_codes = Some(known.wrap_up_codes.iter().map(|code| code.id.clone()).collect());
+    config.source_id = Some(known.source_id.clone());
+}
+
+/// The domain of a simulated site.
+pub fn domain(site: &EngageSim, directory: DirectoryFile) -> Domain {
+    let pair = |address: std::net::SocketAddr| {
+        let primary = HostPort { host: address.ip().to_string(), port: address.port() };
+        vec![ServerPair { primary, backup: None }]
+    };
+    Domain {
+        name: "demo".to_owned(),
+        directory_file: PathBuf::new(),
+        directory,
+        sites: vec![Site {
+            name: "site1".to_owned(),
+            voice_server_call: pair(site.addr()),
+            voice_server_vq: pair(site.vq_addr()),
+            voice_server_agent: pair(site.addr()),
+        }],
+    }
+}

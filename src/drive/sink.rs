@@ -1,0 +1,304 @@
+//! The loop of a sink task: read commands, send waves as the allowance gives leave, commit what the
+//! answers say.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use trunkline_schemas::topics::{
+    COMMAND_CONVERSATION, DEAD_CONVERSATION_SINK, OUTCOME_CONVERSATION, STATE_CONVERSATION_SINK,
+};
+use trunkline_schemas::{ConversationCommand, Outcome, Partition, Record, Topic, codec};
+use trunkline_sinks::conversation::{Counters, WaveId};
+use trunkline_sinks::genesys_cloud::Reply;
+use trunkline_sinks::{Allowance, Answer, ConversationSink, GenesysCloud, SinkConfig, request};
+
+use super::{
+    IDLE_WAIT, LOOP_LIMIT, REOWN_WAIT, STEP_RECORDS_MAX, Shell, TaskError, chance, point,
+    unwrap_state, wrap_state,
+};
+use crate::admin::metrics::{self, Delivered, Stage, Target, TaskGauges};
+use crate::clock::{self, Elapsed};
+use crate::log::{Step, Task, TaskSpec};
+
+/// How long the loop waits for input while answers are under way: an answer has no other way to wake
+/// it.
+const ANSWER_WAIT: Duration = Duration::from_millis(2);
+/// An owner that has committed nothing for so long commits an empty step before it sends, so that a
+/// fenced one sends nothing (DESIGN section 6: half its session).
+const PROOF_AFTER: Duration = Duration::from_secs(3);
+
+/// What the sinks of one OAuth client share.
+#[derive(Clone)]
+pub struct Outlet {
+    /// The organisation.
+    pub cloud: Arc<GenesysCloud>,
+    /// Leave to send.
+    pub allowance: Arc<dyn Allowance>,
+    /// Limits and lifetimes.
+    pub config: SinkConfig,
+    /// How long a stop waits for answers.
+    pub deadline: Duration,
+    /// Where requests run.
+    pub runtime: Handle,
+}
+
+/// Runs the conversation sink on one partition until the process stops.
+pub fn run(shell: &Shell, partition: Partition, outlet: &Outlet) {
+    let spec = TaskSpec {
+        name: "conversation-sink",
+        input: COMMAND_CONVERSATION,
+        partition,
+        state: STATE_CONVERSATION_SINK,
+    };
+    let progress = shell.health.watch(spec.id(), LOOP_LIMIT, clock::uptime());
+    let ready = shell.health.condition(spec.id());
+    loop {
+        let lived = Life::begin(shell, &spec, outlet).and_then(|mut life| {
+            ready.set(true, "");
+            life.live(&mut |blocked| {
+                progress.beat(clock::uptime());
+                ready.set(blocked.is_none(), blocked.unwrap_or_default());
+            })
+        });
+        match lived {
+            Ok(()) => break,
+            Err(error) => {
+                tracing::warn!(task = spec.id(), %error, "the task is dropped and owned anew");
+                ready.set(false, error.to_string());
+            }
+        }
+        if !shell.pause(REOWN_WAIT) {
+            break;
+        }
+    }
+    progress.retire();
+    ready.retire();
+}
+
+/// An answer on its way back to the loop.
+struct Answered {
+    wave: WaveId,
+    reply: Reply,
+    took: Duration,
+}
+
+/// One ownership of the task.
+struct Life<'a> {
+    shell: &'a Shell,
+    spec: &'a TaskSpec,
+    outlet: &'a Outlet,
+    task: Box<dyn Task>,
+    sink: ConversationSink,
+    counted: Counters,
+    gauges: TaskGauges,
+    committed: Elapsed,
+    tell: Sender<Answered>,
+    told: Receiver<Answered>,
+}
+
+impl<'a> Life<'a> {
+    fn begin(shell: &'a Shell, spec: &'a TaskSpec, outlet: &'a Outlet) -> Result<Self, TaskError> {
+        let mut task = shell.log.own(spec)?;
+        let end = shell.log.bounds(spec.input, spec.partition)?.end;
+        let mut sink = ConversationSink::new(outlet.config.clone(), task.position(), end);
+        let mut failed = None;
+        let keys = task.restore(&mut |key, value| {
+            let restored = unwrap_state(&key, &value)
+                .and_then(|body| sink.restore(&key, &body).map_err(|e| e.to_string()));
+            if let Err(why) = restored {
+                failed.get_or_insert(why);
+            }
+        })?;
+        if let Some(why) = failed {
+            return Err(TaskError::State(why));
+        }
+        tracing::info!(task = spec.id(), keys, position = task.position(), "restored");
+        let gauges = shell.metrics.task(Stage::ConversationSink, spec.input, spec.partition);
+        let (tell, told) = channel();
+        let counted = sink.counters();
+        let committed = Elapsed::start();
+        Ok(Self { shell, spec, outlet, task, sink, counted, gauges, committed, tell, told })
+    }
+
+    fn live(&mut self, beat: &mut dyn FnMut(Option<&str>)) -> Result<(), TaskError> {
+        let mut wait = Duration::ZERO;
+        while !self.shell.stop.is_cancelled() {
+            beat(self.sink.backlog().blocked.as_deref());
+            self.read(wait)?;
+            self.hear();
+            self.commit()?;
+            wait = self.send()?;
+        }
+        self.wind_down(beat)
+    }
+
+    /// Answers that come within the deadline are kept; what is still under way is ambiguous.
+    fn wind_down(&mut self, beat: &mut dyn FnMut(Option<&str>)) -> Result<(), TaskError> {
+        let watch = Elapsed::start();
+        while self.sink.backlog().in_flight > 0 {
+            let Some(left) = self.outlet.deadline.checked_sub(watch.time()) else { break };
+            beat(None);
+            match self.told.recv_timeout(left.min(IDLE_WAIT)) {
+                Ok(answered) => self.take(answered),
+                Err(_) => continue,
+            }
+            self.commit()?;
+        }
+        self.commit()
+    }
+
+    fn read(&mut self, wait: Duration) -> Result<(), TaskError> {
+        let room = self.sink.room().min(STEP_RECORDS_MAX);
+        if room == 0 {
+            // Nothing can be taken; an answer must come first.
+            if let Ok(answered) = self.told.recv_timeout(wait) {
+                self.take(answered);
+            }
+            return Ok(());
+        }
+        let records = self.task.poll(room, wait)?;
+        metrics::records_in(Stage::ConversationSink, records.len() as u64);
+        for stored in records {
+            let value = stored.record.value.as_deref().unwrap_or_default();
+            match codec::decode::<ConversationCommand>(value) {
+                Ok(command) => self.sink.offer(&stored, command),
+                Err(e) => self.sink.undecodable(&stored, &e.to_string()),
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self) {
+        while let Ok(answered) = self.told.try_recv() {
+            self.take(answered);
+        }
+    }
+
+    fn take(&mut self, answered: Answered) {
+        let Answered { wave, reply, took } = answered;
+        let now_ms = clock::now_ms();
+        metrics::target_request(Target::Conversation, took);
+        if let Answer::RateLimited { retry_after_s } = &reply.answer {
+            let closed_ms = trunkline_sinks::genesys_cloud::retry::retry_after_ms(*retry_after_s);
+            self.outlet.allowance.close_until(now_ms + closed_ms);
+            let closed = Duration::from_millis(closed_ms as u64);
+            self.shell.metrics.throttled(Target::Conversation, closed);
+        }
+        log_answer(self.spec, wave, &reply);
+        self.sink.answered(wave, reply.answer, now_ms, chance());
+    }
+
+    fn commit(&mut self) -> Result<(), TaskError> {
+        if let Some(step) = self.sink.take_step(clock::now_ms()) {
+            let watch = Elapsed::start();
+            let answered = !step.outputs.is_empty();
+            count(&step.outputs);
+            let outputs = self.shell.place(step.outputs, self.spec.partition);
+            let state = wrap_state(step.state)?;
+            if answered {
+                point::pass("sink.before_commit");
+            }
+            self.task.commit(Step { outputs, state, next: step.next })?;
+            if answered {
+                point::pass("sink.after_commit");
+            }
+            self.committed = Elapsed::start();
+            metrics::stage_duration(Stage::ConversationSink, watch.time());
+            self.report()?;
+        }
+        Ok(())
+    }
+
+    fn report(&mut self) -> Result<(), TaskError> {
+        let end = self.shell.log.bounds(self.spec.input, self.spec.partition)?.end;
+        let oldest_ms = self.sink.backlog().oldest_append_ms;
+        let age_ms = oldest_ms.map_or(0, |ms| (clock::now_ms() - ms).max(0));
+        let age = Duration::from_millis(age_ms as u64);
+        self.gauges.lag((end - self.task.position()).max(0) as u64, age);
+        let counters = self.sink.counters();
+        for (delivered, now, before) in [
+            (Delivered::Done, counters.accepted, self.counted.accepted),
+            (Delivered::Reject, counters.refused, self.counted.refused),
+            (Delivered::Retry, counters.retries, self.counted.retries),
+            (Delivered::Duplicate, counters.duplicates, self.counted.duplicates),
+        ] {
+            metrics::deliveries(Target::Conversation, delivered, now - before);
+        }
+        self.counted = counters;
+        Ok(())
+    }
+
+    /// Sends what may be sent; returns how long the loop may wait for input.
+    fn send(&mut self) -> Result<Duration, TaskError> {
+        loop {
+            let now_ms = clock::now_ms();
+            if !self.sink.ready(now_ms) {
+                let wake_ms = self.sink.wake_at().map_or(i64::MAX, |at_ms| at_ms - now_ms);
+                return Ok(self.wait(wake_ms));
+            }
+            if let Err(wait_ms) = self.outlet.allowance.try_take(now_ms) {
+                return Ok(self.wait(wait_ms));
+            }
+            if self.committed.time() > PROOF_AFTER {
+                let next = self.task.position();
+                self.task.commit(Step { next, ..Step::default() })?;
+                self.committed = Elapsed::start();
+            }
+            let Some(wave) = self.sink.next_wave(now_ms) else {
+                return Ok(self.wait(1));
+            };
+            let (cloud, tell) = (Arc::clone(&self.outlet.cloud), self.tell.clone());
+            self.outlet.runtime.spawn(async move {
+                let watch = Elapsed::start();
+                point::pass("sink.before_post");
+                let reply = cloud.post(&request(&wave.commands), clock::now_ms()).await;
+                point::pass("sink.after_post");
+                // A loop that has ended hears nothing: the wave is ambiguous, and sent again.
+                let _ = tell.send(Answered { wave: wave.id, reply, took: watch.time() });
+            });
+        }
+    }
+
+    fn wait(&self, wake_ms: i64) -> Duration {
+        let wake = Duration::from_millis(wake_ms.clamp(1, 250) as u64);
+        let most = if self.sink.backlog().in_flight > 0 { ANSWER_WAIT } else { IDLE_WAIT };
+        wake.min(most)
+    }
+}
+
+fn count(outputs: &[(Topic, Record)]) {
+    let mut written = 0;
+    for (topic, record) in outputs {
+        if *topic == DEAD_CONVERSATION_SINK {
+            let code = record.header("dead-code").unwrap_or_default();
+            metrics::record_dead(Stage::ConversationSink, &String::from_utf8_lossy(code));
+            continue;
+        }
+        written += 1;
+        if *topic == OUTCOME_CONVERSATION
+            && let Some(value) = &record.value
+            && let Ok(outcome) = codec::decode::<Outcome>(value)
+        {
+            metrics::outcome(outcome.status, outcome.code.as_deref());
+        }
+    }
+    metrics::records_out(Stage::ConversationSink, written);
+}
+
+fn log_answer(spec: &TaskSpec, wave: WaveId, reply: &Reply) {
+    let (task, correlation) = (spec.id(), reply.correlation_id.as_deref().unwrap_or("none"));
+    match &reply.answer {
+        Answer::Accepted { errors } if errors.is_empty() => {
+            tracing::debug!(task, wave, correlation, "accepted");
+        }
+        Answer::Accepted { errors } => {
+            tracing::warn!(task, wave, correlation, refused = errors.len(), "events refused");
+        }
+        other => {
+            let status = reply.status.unwrap_or_default();
+            tracing::warn!(task, wave, correlation, status, answer = ?other, "not accepted");
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! One stored value: a frame of consecutive records of one partition, appended together.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 1 | version, [`VERSION`] |
+//! | 4 | number of records |
+//! | 8 | append time, milliseconds since 1970 |
+//! | rest | the records, see `put_record` |
+//!
+//! Numbers are little endian. The store checks its own blocks and journal with checksums; a frame
+//! checks its lengths, so that whatever else goes wrong is an error and never another record.
+
+use std::collections::BTreeMap;
+
+use trunkline_schemas::{Offset, Output, Partition, Record, Topic};
+
+use super::super::{LogError, MAX_RECORD_BYTES};
+
+/// The only frame version there is.
+const VERSION: u8 = 1;
+/// Version, count and append time.
+const HEAD_BYTES: usize = 13;
+/// A frame takes no further record once it is this large; so a frame is smaller than this and one
+/// record together, and a reader never loads much more than it gives.
+pub(super) const FRAME_BYTES: usize = 256 * 1024;
+/// Stands for the length of the value of a tombstone.
+const NO_VALUE: u32 = u32::MAX;
+
+/// Where a frame goes.
+pub(super) type Place = (Topic, Partition);
+
+/// Records in their stored form, short of the append time.
+#[derive(Debug)]
+pub(super) struct Frame {
+    bytes: Vec<u8>,
+    /// How many records there are.
+    pub(super) count: u32,
+}
+
+impl Frame {
+    fn new() -> Self {
+        let mut bytes = vec![0; HEAD_BYTES];
+        bytes[0] = VERSION;
+        Self { bytes, count: 0 }
+    }
+
+    fn push(&mut self, record: &Record) {
+        put_record(&mut self.bytes, record);
+        self.count += 1;
+    }
+
+    /// The value to store, with the time at which the log took it.
+    pub(super) fn sealed(mut self, append_time_ms: i64) -> Vec<u8> {
+        self.bytes[1..5].copy_from_slice(&self.count.to_le_bytes());
+        self.bytes[5..HEAD_BYTES].copy_from_slice(&append_time_ms.to_le_bytes());
+        self.bytes
+    }
+}
+
+/// Frames for each place, in the order of its records.
+pub(super) type Packed = BTreeMap<Place, Vec<Frame>>;
+
+/// Sorts outputs by place, keeping the order within each.
+///
+/// # Errors
+/// [`LogError::TooLarge`] for a record over [`MAX_RECORD_BYTES`].
+pub(super) fn pack(outputs: &[Output]) -> Result<Packed, LogError> {
+    let mut packed = Packed::new();
+    for Output { topic, partition, record } in outputs {
+        let bytes = record.size_bytes();
+        if bytes > MAX_RECORD_BYTES {
+            return Err(LogError::TooLarge { topic: *topic, bytes });
+        }
+        let frames = packed.entry((*topic, *partition)).or_default();
+        match frames.last_mut() {
+            Some(frame) if frame.bytes.len() < FRAME_BYTES => frame.push(record),
+            Some(_) | None => {
+                let mut frame = Frame::new();
+                frame.push(record);
+                frames.push(frame);
+            }
+        }
+    }
+    Ok(packed)
+}
+
+/// What a frame says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// Number of records, at least 1.
+    pub(super) count: u32,
+    /// When the log took them.
+    pub(super) append_time_ms: i64,
+}
+
+/// A stored value that is no frame; the caller adds the place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Damage {
+    /// It ends too early.
+    #[error("the stored frame of {0} bytes ends within a record")]
+    Short(usize),
+    /// It goes on after the last record.
+    #[error("the stored frame goes on for {0} bytes after its last record")]
+    Long(usize),
+    /// Another format.
+    #[error("the stored frame has version {0}, this program knows version {VERSION}")]
+    Version(u8),
+    /// It says it has no records.
+    #[error("the stored frame is empty")]
+    Empty,
+    /// A header name that is no UTF-8.
+    #[error("a header name in the stored frame is not UTF-8")]
+    HeaderName,
+}
+
+/// Reads only the head of a frame.
+pub(super) fn head(bytes: &[u8]) -> Result<Head, Damage> {
+    let mut rest = Rest { bytes, whole: bytes.len() };
+    rest.head()
+}
+
+/// Reads a frame.
+pub(super) fn open(bytes: &[u8]) -> Result<(Head, Vec<Record>), Damage> {
+    let mut rest = Rest { bytes, whole: bytes.len() };
+    let head = rest.head()?;
+    // Not `with_capacity(count)`: a damaged count must not decide how much memory is taken.
+    let mut records = Vec::new();
+    for _ in 0..head.count {
+        records.push(rest.record()?);
+    }
+    match rest.bytes.len() {
+        0 => Ok((head, records)),
+        more => Err(Damage::Long(more)),
+    }
+}
+
+/// Key of a frame within its partition: the offset of its first record.
+pub(super) fn key(base: Offset) -> [u8; 8] {
+    (base as u64).to_be_bytes()
+}
+
+/// The offset a key stands for.
+pub(super) fn base(key: &[u8]) -> Option<Offset> {
+    key.try_into().ok().map(|bytes| u64::from_be_bytes(bytes) as Offset)
+}
+
+/// Lengths of key, value and number of headers, then key and value, then each header with the
+/// lengths of name and value before it.
+fn put_record(out: &mut Vec<u8>, record: &Record) {
+    let value = record.value.as_deref();
+    put_len(out, record.key.len());
+    out.extend(value.map_or(NO_VALUE, |v| v.len() as u32).to_le_bytes());
+    put_len(out, record.headers.len());
+    out.extend(&record.key);
+    out.extend(value.unwrap_or_default());
+    for (name, value) in &record.headers {
+        put_len(out, name.len());
+        put_len(out, value.len());
+        out.extend(name.as_bytes());
+        out.extend(value);
+    }
+}
+
+/// Every length fits: [`pack`] refuses records over [`MAX_RECORD_BYTES`].
+fn put_len(out: &mut Vec<u8>, len: usize) {
+    out.extend((len as u32).to_le_bytes());
+}
+
+/// What of a frame is still to be read.
+struct Rest<'a> {
+    bytes: &'a [u8],
+    whole: usize,
+}
+
+impl<'a> Rest<'a> {
+    fn head(&mut self) -> Result<Head, Damage> {
+        let [version] = self.array::<1>()?;
+        if version != VERSION {
+            return Err(Damage::Version(version));
+        }
+        let count = self.number()?;
+        let append_time_ms = i64::from_le_bytes(self.array()?);
+        if count == 0 { Err(Damage::Empty) } else { Ok(Head { count, append_time_ms }) }
+    }
+
+    fn record(&mut self) -> Result<Record, Damage> {
+        let (key, value, headers) = (self.number()?, self.number()?, self.number()?);
+        let key = self.take(key)?.to_vec();
+        let value = match value {
+            NO_VALUE => None,
+            len => Some(self.take(len)?.to_vec()),
+        };
+        let mut read = Vec::new();
+        for _ in 0..headers {
+            let (name, value) = (self.number()?, self.number()?);
+            let name = std::str::from_utf8(self.take(name)?).map_err(|_| Damage::HeaderName)?;
+            read.push((name.to_owned(), self.take(value)?.to_vec()));
+        }
+        Ok(Record { key, value, headers: read })
+    }
+
+    fn number(&mut self) -> Result<u32, Damage> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Damage> {
+        let (taken, rest) = self.bytes.split_first_chunk().ok_or(Damage::Short(self.whole))?;
+        self.bytes = rest;
+        Ok(*taken)
+    }
+
+    fn take(&mut self, len: u32) -> Result<&'a [u8], Damage> {
+        let split = self.bytes.split_at_checked(len as usize);
+        let (taken, rest) = split.ok_or(Damage::Short(self.whole))?;
+        self.bytes = rest;
+        Ok(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trunkline_schemas::topics::{RAW_TLIB, SEGMENT};
+
+    use super::*;
+
+    fn output(topic: Topic, partition: Partition, record: Record) -> Output {
+        Output { topic, partition, record }
+    }
+
+    fn records() -> Vec<Record> {
+        vec![
+            Record::new("key", b"value".to_vec()).with_header("h", "1").with_header("h", "2"),
+            Record::new("", Vec::new()).with_header("", ""),
+            Record::tombstone("key"),
+        ]
+    }
+
+    fn sealed() -> Vec<u8> {
+        let outputs: Vec<_> = records().into_iter().map(|r| output(RAW_TLIB, 0, r)).collect();
+        let mut packed = pack(&outputs).expect("small records");
+        let mut frames = packed.remove(&(RAW_TLIB, 0)).expect("that place");
+        frames.remove(0).sealed(77)
+    }
+
+    #[test]
+    fn a_frame_gives_back_its_records() {
+        let head = Head { count: 3, append_time_ms: 77 };
+        assert_eq!(open(&sealed()), Ok((head, records())));
+        assert_eq!(super::head(&sealed()), Ok(head));
+    }
+
+    #[test]
+    fn a_frame_cut_anywhere_or_longer_is_damage() {
+        let whole = sealed();
+        for cut in 0..whole.len() {
+            assert_eq!(open(&whole[..cut]), Err(Damage::Short(cut)), "cut at {cut}");
+        }
+        let mut longer = whole.clone();
+        longer.push(0);
+        assert_eq!(open(&longer), Err(Damage::Long(1)));
+        let mut newer = whole.clone();
+        newer[0] = 9;
+        assert_eq!(open(&newer), Err(Damage::Version(9)));
+        let mut empty = whole;
+        empty[1..5].fill(0);
+        assert_eq!(open(&empty), Err(Damage::Empty));
+    }
+
+    #[test]
+    fn places_are_kept_apart_and_large_ones_cut_into_frames() {
+        let big = || Record::new("k", vec![7; FRAME_BYTES]);
+        let small = || Record::new("k", vec![1]);
+        let packed = pack(&[
+            output(RAW_TLIB, 1, small()),
+            output(SEGMENT, 1, small()),
+            output(RAW_TLIB, 1, big()),
+            output(RAW_TLIB, 1, small()),
+            output(RAW_TLIB, 0, small()),
+        ])
+        .expect("within the limit");
+        let counts: Vec<_> = packed
+            .iter()
+            .map(|((topic, partition), frames)| {
+                (topic.name(), *partition, frames.iter().map(|f| f.count).collect::<Vec<_>>())
+            })
+            .collect();
+        assert_eq!(
+            counts,
+            [("raw.tlib", 0, vec![1]), ("raw.tlib", 1, vec![2, 1]), ("segment", 1, vec![1])]
+        );
+    }
+
+    #[test]
+    fn keys_sort_as_their_offsets() {
+        for (low, high) in [(0, 1), (255, 256), (65_535, 1 << 40)] {
+            assert!(key(low) < key(high));
+            assert_eq!(base(&key(high)), Some(high));
+        }
+        assert_eq!(base(b"short"), None);
+    }
+}

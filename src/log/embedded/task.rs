@@ -1,0 +1,109 @@
+//! The handles of the embedded log: a writer for bridges and the owner of a task.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use trunkline_schemas::{Offset, Output, Record, Stored};
+
+use super::frame::{self, Place};
+use super::writer::Job;
+use super::{Inner, Owner};
+use crate::log::{Appender, LogError, Step, Task, TaskSpec};
+
+/// Writes records that belong to no task.
+pub(super) struct Writer {
+    inner: Arc<Inner>,
+    generation: u64,
+}
+
+impl Writer {
+    pub(super) fn new(inner: Arc<Inner>, generation: u64) -> Self {
+        Self { inner, generation }
+    }
+}
+
+impl Appender for Writer {
+    fn append(&mut self, records: Vec<Output>) -> Result<Vec<Offset>, LogError> {
+        let packed = frame::pack(&records)?;
+        let mut next = self.inner.submit(self.generation, Job::Append(packed))?.bases;
+        let places = records.iter().map(|output| (output.topic, output.partition));
+        Ok(places.filter_map(|place| advance(&mut next, place)).collect())
+    }
+}
+
+/// The offset of the next record of that place. Frames hold the records in the given order.
+fn advance(next: &mut BTreeMap<Place, Offset>, place: Place) -> Option<Offset> {
+    let offset = next.get_mut(&place)?;
+    *offset += 1;
+    Some(*offset - 1)
+}
+
+/// The owner of a task.
+pub(super) struct Owned {
+    inner: Arc<Inner>,
+    generation: u64,
+    spec: TaskSpec,
+    owner: Owner,
+    read_to: Offset,
+}
+
+impl Owned {
+    pub(super) fn new(inner: Arc<Inner>, generation: u64, spec: TaskSpec, owner: Owner) -> Self {
+        Self { inner, generation, spec, owner, read_to: owner.position }
+    }
+
+    /// A step's records: its outputs, and its changed state as records of the state topic.
+    fn records(&self, step: &mut Step) -> Vec<Output> {
+        let mut records = std::mem::take(&mut step.outputs);
+        let (topic, partition) = (self.spec.state, self.spec.partition);
+        records.extend(step.state.drain(..).map(|(key, value)| Output {
+            topic,
+            partition,
+            record: Record { key, value, headers: Vec::new() },
+        }));
+        records
+    }
+}
+
+impl Task for Owned {
+    fn position(&self) -> Offset {
+        self.owner.position
+    }
+
+    fn restore(&mut self, each: &mut dyn FnMut(Vec<u8>, Vec<u8>)) -> Result<u64, LogError> {
+        let place = (self.spec.state, self.spec.partition);
+        let (mut seen, mut given) = (BTreeSet::new(), 0);
+        self.inner.backwards(self.generation, place, &mut |record| {
+            if seen.contains(&record.key) {
+                return;
+            }
+            seen.insert(record.key.clone());
+            if let Some(value) = record.value {
+                given += 1;
+                each(record.key, value);
+            }
+        })?;
+        Ok(given)
+    }
+
+    fn poll(&mut self, max: usize, wait: Duration) -> Result<Vec<Stored>, LogError> {
+        let place = (self.spec.input, self.spec.partition);
+        self.inner.wait_beyond(self.generation, place, self.read_to, wait);
+        let records = self.inner.read(Some(self.generation), place, self.read_to, max)?;
+        if let Some(last) = records.last() {
+            self.read_to = last.offset + 1;
+        }
+        Ok(records)
+    }
+
+    fn commit(&mut self, mut step: Step) -> Result<(), LogError> {
+        let packed = frame::pack(&self.records(&mut step))?;
+        let (task, epoch) = (self.spec.id(), self.owner.epoch);
+        let job = Job::Step { task, epoch, packed, next: step.next };
+        self.owner = self.inner.submit(self.generation, job)?.owner;
+        // A step may leave out input that is gone; reading goes on behind it.
+        self.read_to = self.read_to.max(step.next);
+        Ok(())
+    }
+}

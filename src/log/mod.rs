@@ -1,0 +1,222 @@
+//! The log: what every bridge, processor and sink stands on (DESIGN section 7).
+//!
+//! The trait says what is promised; `conformance` checks every promise on every implementation.
+//!
+//! | promise | said where |
+//! |---|---|
+//! | the caller chooses the partition | [`Output::partition`] |
+//! | offsets increase and may have gaps | [`Log::read`] |
+//! | an acknowledged append is durable | [`Appender::append`] |
+//! | a committed step is all there or not at all | [`Task::commit`] |
+//! | only the newest owner of a task can commit | [`Log::own`] |
+//! | reading below the oldest record is an error, never a silent jump | [`Log::read`] |
+//! | append time never goes back within a partition | [`Stored::append_time_ms`] |
+//! | headers are ordered, repeatable bytes | [`Record::headers`](trunkline_schemas::Record) |
+//! | records up to 1 MiB | [`MAX_RECORD_BYTES`] |
+
+use std::time::Duration;
+
+use trunkline_schemas::{Offset, Output, Partition, Stored, Topic};
+
+pub mod conformance;
+pub mod embedded;
+
+/// The largest record a log must take: key, value and headers together.
+pub const MAX_RECORD_BYTES: usize = 1024 * 1024;
+
+/// Why a log did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// A newer owner of the same task exists: this one must stop at once.
+    #[error("task {task} has a newer owner (epoch {newest}, ours {ours})")]
+    Fenced {
+        /// The task.
+        task: String,
+        /// Our epoch.
+        ours: u64,
+        /// The newest epoch.
+        newest: u64,
+    },
+    /// The record asked for is older than the oldest kept.
+    #[error("{topic}/{partition}@{asked} is gone: the oldest record kept is {oldest}")]
+    BelowStart {
+        /// The topic.
+        topic: Topic,
+        /// The partition.
+        partition: Partition,
+        /// The offset asked for.
+        asked: Offset,
+        /// The oldest offset there is.
+        oldest: Offset,
+    },
+    /// There is no such topic or partition.
+    #[error("there is no partition {topic}/{partition}")]
+    NoSuchPartition {
+        /// The topic.
+        topic: Topic,
+        /// The partition.
+        partition: Partition,
+    },
+    /// A topic exists with another number of partitions.
+    #[error("topic {topic} has {found} partitions, the configuration says {wanted}")]
+    OtherLayout {
+        /// The topic.
+        topic: Topic,
+        /// How many it has.
+        found: u32,
+        /// How many were asked for.
+        wanted: u32,
+    },
+    /// A record over [`MAX_RECORD_BYTES`].
+    #[error("a record of {bytes} bytes for {topic} is over the limit of {MAX_RECORD_BYTES}")]
+    TooLarge {
+        /// The topic.
+        topic: Topic,
+        /// Its size.
+        bytes: usize,
+    },
+    /// Somebody else has the log's directory open.
+    #[error("{path} is in use by another process")]
+    InUse {
+        /// The directory.
+        path: String,
+    },
+    /// The log could not be read or opened; nothing was written.
+    #[error("{what}: {source}")]
+    Unavailable {
+        /// What was being done.
+        what: String,
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Whether it was written is not known: drop the task, open it anew and read on.
+    #[error("{what}: outcome unknown: {source}")]
+    Unknown {
+        /// What was being done.
+        what: String,
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// How many partitions a topic has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// The topic.
+    pub topic: Topic,
+    /// Number of partitions, at least 1.
+    pub partitions: u32,
+}
+
+/// A task: one processor or sink on one input partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskSpec {
+    /// Name of the processor or sink, for example `conversation`.
+    pub name: &'static str,
+    /// What it reads.
+    pub input: Topic,
+    /// Which partition of it; its state lives in the partition of the same number.
+    pub partition: Partition,
+    /// Where its state lives.
+    pub state: Topic,
+}
+
+impl TaskSpec {
+    /// `name-partition`, by which its ownership and position are kept.
+    pub fn id(&self) -> String {
+        format!("{}-{}", self.name, self.partition)
+    }
+}
+
+/// The oldest offset kept and the one the next record will get, or more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Offset of the oldest record kept (equal to `end` where there is none).
+    pub start: Offset,
+    /// One more than the newest offset.
+    pub end: Offset,
+}
+
+/// One atomic step of a task (DESIGN law 4): outputs, changed state and the new input position.
+#[derive(Clone, Debug, Default)]
+pub struct Step {
+    /// Records for other topics.
+    pub outputs: Vec<Output>,
+    /// Changed state by key; `None` forgets the key.
+    pub state: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// Offset of the next input record to read.
+    pub next: Offset,
+}
+
+/// A log.
+pub trait Log: Send + Sync {
+    /// Creates the topics that are missing.
+    ///
+    /// # Errors
+    /// [`LogError::OtherLayout`] where one exists with another number of partitions.
+    fn ensure(&self, layouts: &[Layout]) -> Result<(), LogError>;
+
+    /// The topics there are.
+    fn layouts(&self) -> Result<Vec<Layout>, LogError>;
+
+    /// The bounds of a partition.
+    fn bounds(&self, topic: Topic, partition: Partition) -> Result<Bounds, LogError>;
+
+    /// Up to `max` records with offsets of at least `from`, in order; empty at the end and beyond.
+    /// A log may give fewer than `max` to bound memory (8 MiB and one record), but at least one if
+    /// there is one.
+    ///
+    /// # Errors
+    /// [`LogError::BelowStart`] where `from` is older than the oldest record kept.
+    fn read(
+        &self,
+        topic: Topic,
+        partition: Partition,
+        from: Offset,
+        max: usize,
+    ) -> Result<Vec<Stored>, LogError>;
+
+    /// A writer for bridges.
+    fn appender(&self) -> Result<Box<dyn Appender>, LogError>;
+
+    /// Takes ownership of a task. Every older owner can no longer commit.
+    fn own(&self, spec: &TaskSpec) -> Result<Box<dyn Task>, LogError>;
+}
+
+/// Writes records that belong to no task.
+pub trait Appender: Send {
+    /// Appends the records, all or none, and returns when they are durable: their offsets, in
+    /// order.
+    ///
+    /// # Errors
+    /// [`LogError::Unknown`] where they may or may not be there.
+    fn append(&mut self, records: Vec<Output>) -> Result<Vec<Offset>, LogError>;
+}
+
+/// The owner of a task.
+pub trait Task: Send {
+    /// Offset of the next input record to read, as of the last commit; 0 before the first.
+    fn position(&self) -> Offset;
+
+    /// Gives the newest value of every key of the state, in no order; returns how many there are.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn restore(&mut self, each: &mut dyn FnMut(Vec<u8>, Vec<u8>)) -> Result<u64, LogError>;
+
+    /// Up to `max` input records from where this owner has read to, waiting up to `wait` for the
+    /// first. Reading runs ahead of the committed position.
+    ///
+    /// # Errors
+    /// As [`Log::read`]. After [`LogError::BelowStart`] the owner says so in its outputs and
+    /// commits a step whose `next` is the oldest offset; polling goes on there.
+    fn poll(&mut self, max: usize, wait: Duration) -> Result<Vec<Stored>, LogError>;
+
+    /// Makes a step durable and visible, all of it or nothing. Where `next` is beyond what this
+    /// owner has read, reading goes on at `next`.
+    ///
+    /// # Errors
+    /// [`LogError::Fenced`] where a newer owner exists; [`LogError::Unknown`] where the step may or
+    /// may not be there: the task must be dropped and owned anew.
+    fn commit(&mut self, step: Step) -> Result<(), LogError>;
+}
