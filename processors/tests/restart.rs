@@ -49,7 +49,8 @@ fn at(offset: usize, append_time_ms: i64, raw: &RawEvent) -> Stored {
 fn renamed(line: &Line, n: usize) -> Line {
     let text = line.event.to_string();
     let text = text.replace("01TESTSIPS", &format!("{:02}TESTSIPS", n + 10));
-    let text = text.replace("N6TESTURS", &format!("N{n}TESTURS")).replace("00710", &format!("0{n}710"));
+    let text =
+        text.replace("N6TESTURS", &format!("N{n}TESTURS")).replace("00710", &format!("0{n}710"));
     Line { event: serde_json::from_str(&text).expect("JSON"), ..line.clone() }
 }
 

@@ -470,5 +470,4 @@ pub struct ProgressConsultTransfer {
 /// The consult is over.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct EndConsultTransfer {
-}
+pub struct EndConsultTransfer {}

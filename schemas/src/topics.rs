@@ -154,7 +154,10 @@ mod tests {
     fn partitions_are_those_of_fnv_1a() {
         // Published test vectors of FNV-1a 64: "" and "a" and "foobar".
         assert_eq!(hash_partition(b"", u32::MAX), (0xcbf2_9ce4_8422_2325_u64 % 0xffff_ffff) as u32);
-        assert_eq!(hash_partition(b"a", u32::MAX), (0xaf63_dc4c_8601_ec8c_u64 % 0xffff_ffff) as u32);
+        assert_eq!(
+            hash_partition(b"a", u32::MAX),
+            (0xaf63_dc4c_8601_ec8c_u64 % 0xffff_ffff) as u32
+        );
         assert_eq!(hash_partition(b"foobar", 16), (0x8594_4171_f739_67e8_u64 % 16) as u32);
         assert_eq!(hash_partition(b"x", 0), 0);
     }

@@ -93,8 +93,7 @@ impl Copies {
     /// missing between them.
     fn last_on_link(&mut self, mark: &Mark<'_>, sequence: i64) -> Option<i64> {
         let start = mark.start.unwrap_or_default();
-        let found =
-            self.links.iter_mut().find(|((l, s), _)| l == mark.link && s == mark.stream);
+        let found = self.links.iter_mut().find(|((l, s), _)| l == mark.link && s == mark.stream);
         match found {
             Some((_, last)) => {
                 let before = (last.0 == start).then_some(last.1);

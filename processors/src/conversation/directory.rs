@@ -60,8 +60,7 @@ impl Directory {
                 self.queues.insert(DnAt { dn: queue.dn, switch: queue.switch }, queue.queue_id);
             }
             DirectoryRow::Extension(extension) => {
-                self.extensions
-                    .insert(DnAt { dn: extension.dn, switch: extension.switch }, ());
+                self.extensions.insert(DnAt { dn: extension.dn, switch: extension.switch }, ());
             }
             DirectoryRow::WrapUpCode(_) => {} // dispositions come with after-call work
             DirectoryRow::Source(source) => self.source_id = source.source_id,

@@ -184,8 +184,10 @@ pub struct Unusable {
 /// # Errors
 /// [`Unusable`] names what a mandatory attribute lacks (engage/tlib.md section 5).
 pub fn read(raw: &RawEvent, kind: Kind, at_ms: i64, place: String) -> Result<Event, Unusable> {
-    let is: Attributes = serde_json::from_slice(&raw.payload)
-        .map_err(|e| Unusable { code: "not_json", why: format!("the payload is unreadable: {e}") })?;
+    let is: Attributes = serde_json::from_slice(&raw.payload).map_err(|e| Unusable {
+        code: "not_json",
+        why: format!("the payload is unreadable: {e}"),
+    })?;
     let call = raw.call_uuid.clone().or_else(|| is.extension("CallUUID"));
     let conn_id = raw.conn_id.clone();
     let name = raw.name.clone().unwrap_or_default();

@@ -219,9 +219,10 @@ fn open(teller: &mut Teller<'_>, at_ms: i64) {
         .iter()
         .find(|e| e.queue_id.is_some() && !e.left && conversation.is_root(&e.call))
         .cloned();
-    let ivr = conversation.parties.iter().find(|p| {
-        p.kind == PartyKind::RoutingPoint && p.is_here() && p.state.treatment
-    });
+    let ivr = conversation
+        .parties
+        .iter()
+        .find(|p| p.kind == PartyKind::RoutingPoint && p.is_here() && p.state.treatment);
     let agent = conversation.parties.iter().find(|p| {
         let reached = matches!(p.state.talk, Talk::Alerting | Talk::Connected);
         p.agent.is_some() && p.is_here() && reached && conversation.is_root(&p.call)
@@ -345,13 +346,7 @@ fn leaves_ms(began_ms: i64, at_ms: i64) -> i64 {
 
 /// Transfers the customer from a leg to a queue. A person leaves before the queue is there (flow 11),
 /// an IVR or a queue after it (flow 02).
-fn move_to_queue(
-    teller: &mut Teller<'_>,
-    began_ms: i64,
-    from: &str,
-    entry: &str,
-    at_ms: i64,
-) {
+fn move_to_queue(teller: &mut Teller<'_>, began_ms: i64, from: &str, entry: &str, at_ms: i64) {
     let conversation = &*teller.conversation;
     let Some(entry) = conversation.entries.iter().find(|e| e.id == entry).cloned() else { return };
     let Some(queue_id) = entry.queue_id.clone() else { return };
@@ -382,7 +377,8 @@ fn queued_again(teller: &mut Teller<'_>, at_ms: i64, entry: &str) {
 
 /// A new entry of the queue whose leg is open continues that leg (DESIGN section 5, *legs*).
 fn continue_queue(conversation: &mut Conversation, entry: &str) -> bool {
-    let queue = conversation.entries.iter().find(|e| e.id == entry).and_then(|e| e.queue_id.clone());
+    let queue =
+        conversation.entries.iter().find(|e| e.id == entry).and_then(|e| e.queue_id.clone());
     let open = conversation.legs.iter_mut().find(|leg| {
         leg.kind == LegKind::Routing && leg.state != LegState::Ended && leg.queue_id == queue
     });
@@ -399,9 +395,10 @@ fn overflow(teller: &mut Teller<'_>, at_ms: i64) {
     if queue.subjects.iter().any(stays) {
         return;
     }
-    let next = conversation.entries.iter().find(|e| {
-        !e.left && e.queue_id.is_some() && conversation.is_root(&e.call)
-    });
+    let next = conversation
+        .entries
+        .iter()
+        .find(|e| !e.left && e.queue_id.is_some() && conversation.is_root(&e.call));
     if let Some(next) = next.map(|e| e.id.clone()) {
         from_leg_to_queue(teller, at_ms, LegKind::Routing, &next);
     }

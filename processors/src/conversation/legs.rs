@@ -72,9 +72,7 @@ fn call_of(conversation: &Conversation, event: &Event) -> String {
         event
             .conn_id
             .as_ref()
-            .and_then(|id| {
-                conversation.calls.iter().find(|(_, call)| call.conn_ids.contains(id))
-            })
+            .and_then(|id| conversation.calls.iter().find(|(_, call)| call.conn_ids.contains(id)))
             .map_or_else(|| conversation.root.clone(), |(uuid, _)| uuid.clone())
     })
 }

@@ -272,7 +272,8 @@ impl ConversationProcessor {
     fn apply_to(&mut self, conversation: &mut Conversation, event: &Event) {
         let inputs = legs::take(conversation, &self.directory, event);
         self.with_teller(conversation, &event.place, |teller| {
-            if event.kind == Kind::CallCreated && event.call.as_ref() != Some(&teller.conversation.root)
+            if event.kind == Kind::CallCreated
+                && event.call.as_ref() != Some(&teller.conversation.root)
             {
                 teller.note(
                     trunkline_schemas::OutcomeStatus::LeftOut,

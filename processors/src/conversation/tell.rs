@@ -7,9 +7,9 @@ use trunkline_schemas::command::{
     ProgressTransfer, RoutingEstablished, RoutingTransfer, SourceConfiguration, TransferType,
     UserEstablished, UserTransfer, VoiceEvent,
 };
+use trunkline_schemas::ids;
 use trunkline_schemas::outcome::{Outcome, OutcomeStatus};
 use trunkline_schemas::segment::{LegKind, Segment};
-use trunkline_schemas::ids;
 
 use super::call::{Conversation, Leg, LegState, Transfer};
 use super::directory::AgentAt;
