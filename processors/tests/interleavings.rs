@@ -115,6 +115,7 @@ fn legal(commands: &[ConversationCommand]) -> Result<(), String> {
     let mut begun: Vec<&str> = Vec::new();
     let mut ended: Vec<&str> = Vec::new();
     let mut transfers: Vec<(&str, bool, bool)> = Vec::new();
+    let mut consults = 0;
     let mut last_ms = i64::MIN;
     let mut alone_since: Option<i64> = None;
     let mut ids: Vec<&str> = Vec::new();
@@ -144,27 +145,36 @@ fn legal(commands: &[ConversationCommand]) -> Result<(), String> {
                 begun.push(leg);
             }
         }
-        match &command.event {
-            VoiceEvent::CommunicationEnded(e) => ended.push(&e.communication_id),
-            VoiceEvent::RoutingTransfer(e) => transfers.push((&e.command_id, false, false)),
-            VoiceEvent::UserTransfer(e) => transfers.push((&e.command_id, false, false)),
-            VoiceEvent::ProgressTransfer(e) => {
-                let open = transfers.iter_mut().find(|t| t.0 == e.command_id && !t.2);
-                let Some(open) = open else { return fail("no such transfer") };
-                open.1 = true;
-            }
-            VoiceEvent::EndTransfer(e) => {
-                let open = transfers.iter_mut().find(|t| t.0 == e.command_id && !t.2);
-                let Some(open) = open else { return fail("no such transfer") };
-                open.2 = true;
-            }
-            _ => {}
+        if let VoiceEvent::CommunicationEnded(e) = &command.event {
+            ended.push(&e.communication_id);
+        } else if let VoiceEvent::RoutingTransfer(e) = &command.event {
+            transfers.push((&e.command_id, false, false));
+        } else if let VoiceEvent::UserTransfer(e) = &command.event {
+            transfers.push((&e.command_id, false, false));
+        } else if let VoiceEvent::ProgressTransfer(e) = &command.event {
+            let open = transfers.iter_mut().find(|t| t.0 == e.command_id && !t.2);
+            let Some(open) = open else { return fail("no such transfer") };
+            open.1 = true;
+        } else if let VoiceEvent::EndTransfer(e) = &command.event {
+            let open = transfers.iter_mut().find(|t| t.0 == e.command_id && !t.2);
+            let Some(open) = open else { return fail("no such transfer") };
+            open.2 = true;
+        } else if command.event.array() == "consultTransferEvents" {
+            consults += 1;
+        } else if command.event.array() == "endConsultTransferEvents" {
+            consults -= 1;
+        }
+        if !(0..=1).contains(&consults) {
+            return fail("two consults, or the end of none");
         }
         let open = begun.len() - ended.len();
         alone_since = (begun.len() > 1 && open == 1).then_some(alone_since.unwrap_or(at_ms));
     }
     if begun.len() != ended.len() {
         return Err(format!("{} legs are open at the end", begun.len() - ended.len()));
+    }
+    if consults != 0 {
+        return Err("a consult without an end".to_owned());
     }
     if transfers.iter().any(|t| !t.1 || !t.2) {
         return Err("a transfer without progress or end".to_owned());
@@ -183,10 +193,10 @@ fn the_judge_finds_what_is_wrong() {
     early.last_mut().expect("commands").event_date_time_ms = EPOCH_MS;
     assert!(legal(&early).is_err(), "a time that goes back");
     let mut cut = good;
-    let lasts = |c: &ConversationCommand| match &c.event {
-        VoiceEvent::CommunicationEnded(e) => e.disconnect_type != DisconnectType::System,
-        _ => true,
+    let system = |c: &ConversationCommand| {
+        matches!(&c.event, VoiceEvent::CommunicationEnded(e)
+            if e.disconnect_type == DisconnectType::System)
     };
-    cut.retain(lasts);
+    cut.retain(|c| !system(c));
     assert!(legal(&cut).is_err(), "an end left out");
 }

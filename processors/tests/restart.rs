@@ -29,6 +29,20 @@ fn records(names: &[&str], bridges: &[(&str, i64)]) -> Vec<Stored> {
     }
     events.sort_by_key(|(at_ms, _)| *at_ms);
     let mut stored: Vec<Stored> = Feed::new().stored_log;
+    for n in 0..names.len() {
+        for (agent, dn) in [("1001", 1), ("1002", 2)] {
+            let row = serde_json::json!({ "Agent": {
+                "employeeId": format!("A{agent}-{n}"),
+                "userId": format!("11111111-1111-4111-8111-11111111{agent}"),
+                "logins": [{ "dn": format!("7{n}0{dn}"), "switch": "SITE1" }],
+            }});
+            let row = RawEvent {
+                payload: row.to_string().into_bytes(),
+                ..RawEvent::bare(RawKind::DirectoryRow, "test", "", 0)
+            };
+            stored.push(at(stored.len(), common::EPOCH_MS, &row));
+        }
+    }
     for (at_ms, raw) in events {
         stored.push(at(stored.len(), at_ms, &raw));
     }
@@ -51,6 +65,9 @@ fn renamed(line: &Line, n: usize) -> Line {
     let text = text.replace("01TESTSIPS", &format!("{:02}TESTSIPS", n + 10));
     let text =
         text.replace("N6TESTURS", &format!("N{n}TESTURS")).replace("00710", &format!("0{n}710"));
+    // An agent has one call at a time: each model has agents of its own.
+    let text = text.replace("\"7001\"", &format!("\"7{n}01\""));
+    let text = text.replace("\"7002\"", &format!("\"7{n}02\""));
     Line { event: serde_json::from_str(&text).expect("JSON"), ..line.clone() }
 }
 
@@ -89,7 +106,9 @@ fn run(records: &[Stored], restarts: &[usize]) -> Vec<ConversationCommand> {
 }
 
 fn sorted(mut commands: Vec<ConversationCommand>) -> Vec<ConversationCommand> {
-    commands.iter_mut().for_each(|c| c.cause.clear());
+    for command in &mut commands {
+        command.cause.clear();
+    }
     commands.sort_by(|a, b| (&a.conversation_id, a.seq).cmp(&(&b.conversation_id, b.seq)));
     commands
 }

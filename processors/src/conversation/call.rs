@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use trunkline_schemas::OutcomeStatus;
 use trunkline_schemas::segment::LegKind;
 
 use super::directory::AgentAt;
@@ -30,8 +31,13 @@ pub struct Call {
     pub dialed: Option<String>,
     /// Whether its end was seen.
     pub deleted: bool,
-    /// Whether it was merged into the root call.
-    pub merged: bool,
+    /// The calls of several sites that are one call share a group: the CallUUID of its first. The
+    /// group of the root call is what is told; any other is a consult.
+    pub group: String,
+    /// IS-link ids (TLib attribute 146 `ISLinkList`).
+    pub links: Vec<String>,
+    /// Network call id (attribute 5).
+    pub network_id: Option<String>,
 }
 
 /// What a party is.
@@ -62,6 +68,12 @@ pub struct Party {
     pub state: PartyState,
     /// The agent at its DN, decided when it joined.
     pub agent: Option<AgentAt>,
+    /// DN and switch of an extension: one person may be a party on two sites and in two calls.
+    pub person: Option<String>,
+    /// It stands for a party of another site (attribute `RemoteLoc`).
+    pub remote: bool,
+    /// Its agent has another call, which goes first (seed 003, unsupported scenario 5).
+    pub busy: bool,
     /// When and why it left.
     pub left: Option<(i64, Leaving)>,
 }
@@ -126,6 +138,9 @@ pub struct Leg {
     pub start_ms: i64,
     /// Its answer.
     pub answered_ms: Option<i64>,
+    /// After-call work was announced for it.
+    #[serde(default)]
+    pub after_call: bool,
 }
 
 /// A transfer that has begun and not ended.
@@ -160,8 +175,17 @@ pub struct Conversation {
     pub seq: i64,
     /// Time of the last command.
     pub last_ms: i64,
-    /// Reasons already told as outcomes, so that each is told once.
-    pub noted: Vec<Reason>,
+    /// What was told as outcomes, so that each is told once.
+    pub noted: Vec<(OutcomeStatus, Reason)>,
+    /// Name of the disposition in user data, the newest.
+    pub disposition: Option<String>,
+    /// Legs whose announced after-call work is not closed, and by when it must be.
+    pub after_call: Vec<(String, i64)>,
+    /// Whether a call with remote parties has waited for its link.
+    pub link_awaited: bool,
+    /// Switch time of the newest event.
+    #[serde(default)]
+    pub newest_ms: i64,
     /// Stream time of the last event.
     pub touched_ms: i64,
     /// Stream time by which something must happen if nothing else does.
@@ -183,6 +207,10 @@ impl Conversation {
             seq: 0,
             last_ms: i64::MIN,
             noted: Vec::new(),
+            disposition: None,
+            after_call: Vec::new(),
+            link_awaited: false,
+            newest_ms: i64::MIN,
             touched_ms: 0,
             due_ms: None,
         }
@@ -198,9 +226,10 @@ impl Conversation {
         self.parties.iter().find(|p| p.call == call && p.id == id)
     }
 
-    /// Whether a call of it is the root call or has become part of it; a consult call has not.
+    /// Whether a call of it is the root call, is linked to it or has become part of it; a consult is
+    /// not.
     pub fn is_root(&self, call: &str) -> bool {
-        call == self.root || self.calls.get(call).is_some_and(|call| call.merged)
+        call == self.root || self.calls.get(call).is_some_and(|call| call.group == self.root)
     }
 
     /// The open leg that stands for a party or VQ entry.
@@ -208,6 +237,15 @@ impl Conversation {
         self.legs
             .iter()
             .find(|leg| leg.state != LegState::Ended && leg.subjects.iter().any(|s| s == subject))
+    }
+
+    /// The open leg of a party: its own, or that of the same person seen from another site.
+    pub fn leg_of(&self, id: &str) -> Option<&Leg> {
+        let person = || {
+            let party = self.parties.iter().find(|p| p.id == id)?;
+            self.open_leg_of_person(party.person.as_deref()?)
+        };
+        self.open_leg(id).or_else(person)
     }
 
     /// Whether a leg ever stood for it.
@@ -225,9 +263,27 @@ impl Conversation {
         self.legs.iter().filter(|leg| leg.state != LegState::Ended)
     }
 
-    /// The customer: the external party of the root call, the first where there are several.
+    /// The customer: the external party of the root call, at home rather than seen from afar, the
+    /// first where there are several.
     pub fn customer(&self) -> Option<&Party> {
-        self.parties.iter().find(|p| p.kind == PartyKind::External && self.is_root(&p.call))
+        let outside = |p: &&Party| p.kind == PartyKind::External && self.is_root(&p.call);
+        let mut parties = self.parties.iter().filter(outside);
+        parties.clone().find(|p| !p.remote).or_else(|| parties.next())
+    }
+
+    /// The parties that are of the root call and still there.
+    pub fn present(&self) -> impl Iterator<Item = &Party> {
+        self.parties.iter().filter(|p| p.is_here() && self.is_root(&p.call))
+    }
+
+    /// The open leg of a person.
+    pub fn open_leg_of_person(&self, person: &str) -> Option<&Leg> {
+        let stands = |leg: &&Leg| {
+            self.parties
+                .iter()
+                .any(|p| p.person.as_deref() == Some(person) && leg.subjects.contains(&p.id))
+        };
+        self.open_legs().filter(|leg| leg.kind == LegKind::User).find(stands)
     }
 
     /// Whether every call of it has ended.

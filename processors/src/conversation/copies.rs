@@ -5,8 +5,12 @@
 //! each process the ranges of numbers already covered are kept: what a link gives between two events
 //! of its own, without a gap record in between, is covered whole, because a client that is registered
 //! for some DNs sees holes. A number inside a covered range is a copy.
+//!
+//! At a switchover another process goes on, with a start and numbers of its own. Until its feeder has
+//! caught up, its events are matched with the last ones before it by content, without clock and
+//! number.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use trunkline_schemas::raw::Stream;
@@ -19,7 +23,10 @@ const STARTS_MAX: usize = 3;
 /// Contents remembered for a stream whose events carry no server start.
 const CONTENTS_MAX: usize = 4096;
 
-/// A stream of a server: its name and the role.
+/// Payloads of a stream remembered for a switchover.
+const RECENT_MAX: usize = 256;
+
+/// A stream of a server pair: the pair (or, of a file, the server) and the role.
 pub type StreamKey = (String, Stream);
 
 /// What the links have covered.
@@ -28,6 +35,13 @@ pub struct Copies {
     streams: Vec<(StreamKey, Vec<Process>)>,
     /// For each link and stream: the server start and number of its last event, while unbroken.
     links: Vec<((String, StreamKey), (i64, i64))>,
+    /// The last payloads of each stream. Not kept over a restart: then a switchover is matched by what
+    /// events say of parties and calls alone.
+    #[serde(skip)]
+    recent: Vec<(StreamKey, VecDeque<Vec<u8>>)>,
+    /// Streams at a switchover: the new start, and what is left to match.
+    #[serde(skip)]
+    switching: Vec<(StreamKey, i64, VecDeque<u64>)>,
 }
 
 /// One server process.
@@ -59,8 +73,8 @@ pub struct Mark<'a> {
     pub start: Option<i64>,
     /// Sequence number.
     pub sequence: Option<i64>,
-    /// Content without times, for events without a start.
-    pub content: u64,
+    /// The event, byte for byte.
+    pub payload: &'a [u8],
 }
 
 impl Copies {
@@ -70,13 +84,64 @@ impl Copies {
             return Admission::New; // nothing to tell it by; the flow is state-setting
         };
         let last = self.last_on_link(mark, sequence);
-        let process = self.process(mark.stream, mark.start);
-        let Some(_) = mark.start else {
-            return process.admit_content(sequence, mark.content);
+        let Some(start) = mark.start else {
+            let content = content(mark.payload);
+            return self.process(mark.stream, None).admit_content(sequence, content);
         };
+        self.notice_switchover(mark.stream, start);
+        let process = self.process(mark.stream, mark.start);
         let known = process.covers(sequence);
         process.cover(last.map_or(sequence, |last| (last + 1).min(sequence)), sequence);
-        if known { Admission::Copy } else { Admission::New }
+        if known || self.matches_before(mark, start) {
+            return Admission::Copy;
+        }
+        self.remember(mark);
+        Admission::New
+    }
+
+    /// A feeder has told all that was there when its link came up: a switchover is over.
+    pub fn caught_up(&mut self, stream: &StreamKey) {
+        self.switching.retain(|(s, _, _)| s != stream);
+    }
+
+    /// Another process goes on where the last one was: what that one told last is matched.
+    fn notice_switchover(&mut self, stream: &StreamKey, start: i64) {
+        let processes = self.streams.iter().find(|(s, _)| s == stream).map(|(_, p)| p);
+        let fresh = processes.is_some_and(|processes| {
+            processes.iter().any(|p| p.start.is_some())
+                && processes.iter().all(|p| p.start != Some(start))
+        });
+        if !fresh {
+            return;
+        }
+        let recent = self.recent.iter().find(|(s, _)| s == stream);
+        let contents = recent.map(|(_, r)| r.iter().map(|p| content(p)).collect());
+        self.caught_up(stream);
+        self.switching.push((stream.clone(), start, contents.unwrap_or_default()));
+    }
+
+    /// At a switchover: whether the event was told by the process before. What lies before it then was
+    /// told too, and is matched no more.
+    fn matches_before(&mut self, mark: &Mark<'_>, start: i64) -> bool {
+        let switching =
+            self.switching.iter_mut().find(|(s, new, _)| s == mark.stream && *new == start);
+        let Some((_, _, contents)) = switching else { return false };
+        let content = content(mark.payload);
+        let Some(at) = contents.iter().position(|known| *known == content) else { return false };
+        contents.drain(..=at);
+        true
+    }
+
+    fn remember(&mut self, mark: &Mark<'_>) {
+        let at = self.recent.iter().position(|(s, _)| s == mark.stream).unwrap_or_else(|| {
+            self.recent.push((mark.stream.clone(), VecDeque::new()));
+            self.recent.len() - 1
+        });
+        let recent = &mut self.recent[at].1;
+        if recent.len() == RECENT_MAX {
+            recent.pop_front();
+        }
+        recent.push_back(mark.payload.to_vec());
     }
 
     /// A link came up without resuming, or has a gap: what follows joins nothing before it.
@@ -94,39 +159,29 @@ impl Copies {
     fn last_on_link(&mut self, mark: &Mark<'_>, sequence: i64) -> Option<i64> {
         let start = mark.start.unwrap_or_default();
         let found = self.links.iter_mut().find(|((l, s), _)| l == mark.link && s == mark.stream);
-        match found {
-            Some((_, last)) => {
-                let before = (last.0 == start).then_some(last.1);
-                *last = (start, before.map_or(sequence, |b| b.max(sequence)));
-                before.filter(|b| *b < sequence)
-            }
-            None => {
-                let key = (mark.link.to_owned(), mark.stream.clone());
-                self.links.push((key, (start, sequence)));
-                None
-            }
-        }
+        let Some((_, last)) = found else {
+            let key = (mark.link.to_owned(), mark.stream.clone());
+            self.links.push((key, (start, sequence)));
+            return None;
+        };
+        let before = (last.0 == start).then_some(last.1);
+        *last = (start, before.map_or(sequence, |b| b.max(sequence)));
+        before.filter(|b| *b < sequence)
     }
 
     fn process(&mut self, stream: &StreamKey, start: Option<i64>) -> &mut Process {
-        let at = match self.streams.iter().position(|(s, _)| s == stream) {
-            Some(at) => at,
-            None => {
-                self.streams.push((stream.clone(), Vec::new()));
-                self.streams.len() - 1
-            }
-        };
+        let at = self.streams.iter().position(|(s, _)| s == stream).unwrap_or_else(|| {
+            self.streams.push((stream.clone(), Vec::new()));
+            self.streams.len() - 1
+        });
         let processes = &mut self.streams[at].1;
-        let at = match processes.iter().position(|p| p.start == start) {
-            Some(at) => at,
-            None => {
-                if processes.len() == STARTS_MAX {
-                    processes.remove(0);
-                }
-                processes.push(Process { start, ..Process::default() });
-                processes.len() - 1
+        let at = processes.iter().position(|p| p.start == start).unwrap_or_else(|| {
+            if processes.len() == STARTS_MAX {
+                processes.remove(0);
             }
-        };
+            processes.push(Process { start, ..Process::default() });
+            processes.len() - 1
+        });
         &mut processes[at]
     }
 }
@@ -166,6 +221,30 @@ impl Process {
     }
 }
 
+/// Content of an event without what differs between the copies of two processes: time, number, start
+/// and server.
+fn content(payload: &[u8]) -> u64 {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    let mut add = |bytes: &[u8]| {
+        for byte in bytes {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    };
+    match serde_json::from_slice::<BTreeMap<String, serde_json::Value>>(payload) {
+        Ok(object) => {
+            let own = |key: &str| {
+                matches!(key, "time" | "EventSequenceNumber" | "ServerStartTime" | "Server")
+            };
+            for (key, value) in object.iter().filter(|(key, _)| !own(key)) {
+                add(key.as_bytes());
+                add(value.to_string().as_bytes());
+            }
+        }
+        Err(_) => add(payload),
+    }
+    hash
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,7 +258,7 @@ mod tests {
 
     fn see(copies: &mut Copies, link: &str, start: Option<i64>, sequence: i64) -> bool {
         let stream = stream();
-        let mark = Mark { link, stream: &stream, start, sequence: Some(sequence), content: 7 };
+        let mark = Mark { link, stream: &stream, start, sequence: Some(sequence), payload: b"7" };
         copies.admit(&mark) == Admission::New
     }
 
@@ -214,9 +293,39 @@ mod tests {
     fn another_process_has_numbers_of_its_own() {
         let mut copies = Copies::default();
         assert!(see(&mut copies, "a", START, 10));
-        assert!(see(&mut copies, "a", Some(1_764_000_999), 1));
-        assert!(see(&mut copies, "a", Some(1_764_000_999), 10));
+        copies.caught_up(&stream());
+        assert!(tell(&mut copies, 1_764_000_999, 1, "else"));
+        assert!(tell(&mut copies, 1_764_000_999, 10, "and more"));
         assert!(!see(&mut copies, "b", START, 10));
+    }
+
+    /// What a stream tells, each event with a content of its own.
+    fn tell(copies: &mut Copies, start: i64, sequence: i64, what: &str) -> bool {
+        let stream = stream();
+        let payload = format!("{{\"id\":\"{what}\",\"time\":{sequence},\"Server\":\"{start}\"}}");
+        let (start, sequence, payload) = (Some(start), Some(sequence), payload.as_bytes());
+        let mark = Mark { link: "a", stream: &stream, start, sequence, payload };
+        copies.admit(&mark) == Admission::New
+    }
+
+    #[test]
+    fn at_a_switchover_the_last_events_are_matched_by_content() {
+        let mut copies = Copies::default();
+        for (n, what) in ["added", "held", "retrieved", "held"].into_iter().enumerate() {
+            assert!(tell(&mut copies, 1, n as i64, what));
+        }
+        copies.broken("a", &stream());
+        // (number, what, new?): the backup tells the end of it again, then goes on.
+        for (number, what, new) in [
+            (70, "created again", true),
+            (71, "retrieved", false),
+            (72, "held", false),
+            (73, "retrieved", true),
+        ] {
+            assert_eq!(tell(&mut copies, 2, number, what), new, "{number} {what}");
+        }
+        copies.caught_up(&stream());
+        assert!(tell(&mut copies, 2, 74, "held"), "after it has caught up, all is news");
     }
 
     #[test]

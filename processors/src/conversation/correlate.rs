@@ -1,26 +1,42 @@
-//! *Correlate*: which conversation an event belongs to.
+//! *Correlate*: which conversation an event belongs to (DESIGN section 5).
 //!
-//! By CallUUID, then OrigCallUUID (a consult belongs to the call it was made from), then VQID, then
-//! ConnID (extension events carry nothing else). Aliases outlive the call by the gravestone's time.
+//! By CallUUID; a call not yet known by OrigCallUUID (a consult belongs to the call it was made from),
+//! ISLinkList, ConnID and NetworkCallID (the halves of a call over several sites); VQ events also by
+//! VQID; extension events, which carry nothing else, by ConnID. Aliases outlive the call by the
+//! gravestone's time.
 
 use std::collections::BTreeMap;
 
 use super::call::Conversation;
-use super::event::{Event, Kind};
+use super::event::{Event, Kind, text};
 
-/// Which conversation a name stands for.
+/// Which conversation, and which call of it, a name stands for.
 #[derive(Clone, Debug, Default)]
 pub struct Aliases {
     calls: BTreeMap<String, String>,
-    conn_ids: BTreeMap<String, String>,
+    conn_ids: BTreeMap<String, Named>,
+    links: BTreeMap<String, Named>,
+    network_ids: BTreeMap<String, Named>,
     vqids: BTreeMap<String, String>,
+}
+
+/// A conversation and the call of it that has the name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Named {
+    conversation: String,
+    call: String,
 }
 
 /// What to do with an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Belongs {
-    /// It concerns this conversation.
-    To(String),
+    /// It concerns this conversation; a call not yet known is the other half of `sibling`.
+    To {
+        /// The conversation.
+        id: String,
+        /// The call by which it was found.
+        sibling: Option<String>,
+    },
     /// It begins a conversation whose root is this call.
     New(String),
     /// It concerns nothing that is known, and begins nothing.
@@ -30,43 +46,68 @@ pub enum Belongs {
 impl Aliases {
     /// Finds the conversation of an event.
     pub fn find(&self, event: &Event) -> Belongs {
-        let by_call = event.call.as_ref().and_then(|call| self.calls.get(call));
-        if let Some(id) = by_call {
-            return Belongs::To(id.clone());
+        let to = |id: &String| Belongs::To { id: id.clone(), sibling: None };
+        if let Some(id) = event.call.as_ref().and_then(|call| self.calls.get(call)) {
+            return to(id);
         }
-        let origin = event.is.orig_call_uuid.as_ref().and_then(|call| self.calls.get(call));
-        if let Some(id) = origin {
-            return Belongs::To(id.clone());
+        let origin = event.is.orig_call_uuid.as_ref();
+        if let Some(id) = origin.and_then(|call| self.calls.get(call)) {
+            return to(id);
         }
         let vqid = event.is.extension("VQID");
         if let Some(id) = vqid.and_then(|vqid| self.vqids.get(&vqid)) {
-            return Belongs::To(id.clone());
+            return to(id);
         }
         match (&event.call, event.kind) {
-            (Some(call), Kind::CallCreated | Kind::Queued | Kind::PartyAdded) => {
-                Belongs::New(call.clone())
-            }
+            (Some(call), Kind::CallCreated | Kind::Queued | Kind::PartyAdded) => self
+                .half(event)
+                .map_or_else(|| Belongs::New(call.clone()), |named| named.belongs(event)),
             (Some(_), _) => Belongs::Nothing,
             (None, _) => {
-                let known = event.conn_id.as_ref().and_then(|id| self.conn_ids.get(id));
-                known.map_or(Belongs::Nothing, |id| Belongs::To(id.clone()))
+                let named = event.conn_id.as_ref().and_then(|id| self.conn_ids.get(id));
+                named.map_or(Belongs::Nothing, |named| to(&named.conversation))
             }
         }
     }
 
-    /// The conversation of a call.
-    pub fn of_call(&self, call: &str) -> Option<&String> {
-        self.calls.get(call)
+    /// The other half of a call nobody knows yet: by link, then ConnID, then network call id.
+    fn half(&self, event: &Event) -> Option<&Named> {
+        let links = event.is.links();
+        let by_link = links.iter().find_map(|link| self.links.get(link));
+        let by_conn_id = || event.conn_id.as_ref().and_then(|id| self.conn_ids.get(id));
+        let by_network = || {
+            let id = event.is.network_call_id.as_ref().and_then(text)?;
+            self.network_ids.get(&id)
+        };
+        by_link.or_else(by_conn_id).or_else(by_network)
     }
 
-    /// Learns every name of a conversation.
+    /// Another conversation that shares a link or ConnID with this one: a link learned late.
+    pub fn twin(&self, conversation: &Conversation) -> Option<(String, String)> {
+        let links = conversation.calls.values().flat_map(|call| &call.links);
+        let conn_ids = conversation.calls.values().flat_map(|call| &call.conn_ids);
+        links
+            .filter_map(|link| self.links.get(link))
+            .chain(conn_ids.filter_map(|id| self.conn_ids.get(id)))
+            .find(|named| named.conversation != conversation.id)
+            .map(|named| (named.conversation.clone(), named.call.clone()))
+    }
+
+    /// Learns every name of a conversation. A name that stands for another conversation stays its.
     pub fn learn(&mut self, conversation: &Conversation) {
         let id = &conversation.id;
         self.calls.insert(conversation.root.clone(), id.clone());
         for (uuid, call) in &conversation.calls {
+            let named = || Named { conversation: id.clone(), call: uuid.clone() };
             self.calls.insert(uuid.clone(), id.clone());
             for conn_id in &call.conn_ids {
-                self.conn_ids.insert(conn_id.clone(), id.clone());
+                self.conn_ids.entry(conn_id.clone()).or_insert_with(named);
+            }
+            for link in &call.links {
+                self.links.entry(link.clone()).or_insert_with(named);
+            }
+            if let Some(network_id) = &call.network_id {
+                self.network_ids.entry(network_id.clone()).or_insert_with(named);
             }
         }
         for entry in &conversation.entries {
@@ -77,24 +118,34 @@ impl Aliases {
     /// Forgets every name of a conversation.
     pub fn forget(&mut self, conversation: &Conversation) {
         let id = &conversation.id;
-        self.calls.retain_named(conversation.calls.keys().chain([&conversation.root]), id);
-        let conn_ids = conversation.calls.values().flat_map(|call| &call.conn_ids);
-        self.conn_ids.retain_named(conn_ids, id);
-        self.vqids.retain_named(conversation.entries.iter().map(|entry| &entry.id), id);
+        let is = |known: &String| known == id;
+        let is_named = |named: &Named| named.conversation == *id;
+        let calls = || conversation.calls.values();
+        remove(&mut self.calls, conversation.calls.keys().chain([&conversation.root]), is);
+        remove(&mut self.vqids, conversation.entries.iter().map(|entry| &entry.id), is);
+        remove(&mut self.conn_ids, calls().flat_map(|call| &call.conn_ids), is_named);
+        remove(&mut self.links, calls().flat_map(|call| &call.links), is_named);
+        remove(&mut self.network_ids, calls().filter_map(|c| c.network_id.as_ref()), is_named);
     }
 }
 
-trait RetainNamed {
-    /// Removes these names where they still stand for this conversation.
-    fn retain_named<'a>(&mut self, names: impl Iterator<Item = &'a String>, id: &str);
+impl Named {
+    fn belongs(&self, event: &Event) -> Belongs {
+        // A VQ event of a call nobody created says nothing of whose half it is.
+        let sibling = (event.kind != Kind::Queued).then(|| self.call.clone());
+        Belongs::To { id: self.conversation.clone(), sibling }
+    }
 }
 
-impl RetainNamed for BTreeMap<String, String> {
-    fn retain_named<'a>(&mut self, names: impl Iterator<Item = &'a String>, id: &str) {
-        for name in names {
-            if self.get(name).is_some_and(|known| known == id) {
-                self.remove(name);
-            }
+/// Removes these names where they still stand for the conversation.
+fn remove<'a, T>(
+    map: &mut BTreeMap<String, T>,
+    names: impl Iterator<Item = &'a String>,
+    is_ours: impl Fn(&T) -> bool,
+) {
+    for name in names {
+        if map.get(name).is_some_and(&is_ours) {
+            map.remove(name);
         }
     }
 }

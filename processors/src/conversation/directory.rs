@@ -1,7 +1,7 @@
 //! What the processor knows of Engage objects: rows of the directory as they came through its
 //! partition.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use trunkline_schemas::DirectoryRow;
@@ -21,7 +21,8 @@ pub struct AgentAt {
 pub struct Directory {
     switches: BTreeMap<String, String>,
     queues: BTreeMap<DnAt, String>,
-    extensions: BTreeMap<DnAt, ()>,
+    extensions: BTreeSet<DnAt>,
+    wrap_up_codes: BTreeMap<String, String>,
     agents: BTreeMap<String, Agent>,
     at: BTreeMap<DnAt, AgentAt>,
     source_id: String,
@@ -60,9 +61,11 @@ impl Directory {
                 self.queues.insert(DnAt { dn: queue.dn, switch: queue.switch }, queue.queue_id);
             }
             DirectoryRow::Extension(extension) => {
-                self.extensions.insert(DnAt { dn: extension.dn, switch: extension.switch }, ());
+                self.extensions.insert(DnAt { dn: extension.dn, switch: extension.switch });
             }
-            DirectoryRow::WrapUpCode(_) => {} // dispositions come with after-call work
+            DirectoryRow::WrapUpCode(code) => {
+                self.wrap_up_codes.insert(code.name, code.id);
+            }
             DirectoryRow::Source(source) => self.source_id = source.source_id,
         }
     }
@@ -85,7 +88,12 @@ impl Directory {
     /// Whether the DN is an extension, in scope or not.
     pub fn is_extension(&self, dn: &str, switch: &str) -> bool {
         let at = dn_at(dn, switch);
-        self.extensions.contains_key(&at) || self.at.contains_key(&at)
+        self.extensions.contains(&at) || self.at.contains_key(&at)
+    }
+
+    /// The wrap-up code of a disposition.
+    pub fn wrap_up_code(&self, name: &str) -> Option<&str> {
+        self.wrap_up_codes.get(name).map(String::as_str)
     }
 
     /// GC id of the presence source that stands for Engage.

@@ -6,7 +6,10 @@ use serde_json::{Map, Value};
 use trunkline_schemas::RawEvent;
 use trunkline_schemas::raw::Stream;
 
-use super::tables::{CallType, PartyState};
+use super::tables::{CallType, PartyState, is_service_dn};
+
+/// Participants of an extension's list that are read.
+const LCT_MAX: usize = 16;
 
 /// The event kinds that are consumed (seed 003, "EXCP General Operating Principles").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +120,12 @@ pub struct Attributes {
     extensions: Option<Value>,
     /// Attribute 51.
     user_data: Option<Value>,
+    /// Attribute 146: IS-link ids and the site at their other end.
+    #[serde(rename = "ISLinkList")]
+    is_link_list: Option<Value>,
+    /// Attribute 5.
+    #[serde(rename = "NetworkCallID")]
+    pub network_call_id: Option<Value>,
 }
 
 impl Attributes {
@@ -141,6 +150,32 @@ impl Attributes {
         self.extensions.as_ref().and_then(|list| pair(list, key)).and_then(text)
     }
 
+    /// The IS-link ids told.
+    pub fn links(&self) -> Vec<String> {
+        self.is_link_list.as_ref().map(keys).unwrap_or_default()
+    }
+
+    /// Whether a key of `UserData` begins with this.
+    pub fn has_user_data_prefix(&self, prefix: &str) -> bool {
+        let keys = self.user_data.as_ref().map(keys).unwrap_or_default();
+        keys.iter().any(|key| key.starts_with(prefix))
+    }
+
+    /// How many people the extension's list of participants names (`LCTParty<n>`), recorders and the
+    /// like left out.
+    pub fn lct_parties(&self) -> usize {
+        (0..LCT_MAX)
+            .map_while(|n| self.extension(&format!("LCTParty{n}")))
+            .filter(|dn| !is_service_dn(dn))
+            .count()
+    }
+
+    /// Whether the extension's list names a supervisor.
+    pub fn lct_supervised(&self) -> bool {
+        let count = self.extension("LCTSupervisorLength");
+        count.and_then(|count| count.parse::<u32>().ok()).is_some_and(|count| count > 0)
+    }
+
     /// One value of `UserData`.
     pub fn user_data(&self, key: &str) -> Option<String> {
         self.user_data.as_ref().and_then(|list| pair(list, key)).and_then(text)
@@ -155,6 +190,18 @@ pub fn text(value: &Value) -> Option<String> {
         Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
             None
         }
+    }
+}
+
+/// The keys of a KV list.
+fn keys(list: &Value) -> Vec<String> {
+    match list {
+        Value::Object(object) => object.keys().cloned().collect(),
+        Value::Array(pairs) => pairs
+            .iter()
+            .filter_map(|pair| pair.as_array()?.first()?.as_str().map(str::to_owned))
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     }
 }
 

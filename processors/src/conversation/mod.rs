@@ -19,6 +19,7 @@ use trunkline_schemas::{DirectoryRow, Offset, RawEvent, RawKind, Record, Stored,
 use crate::{Effects, Processor};
 
 pub mod call;
+mod consult;
 pub mod copies;
 pub mod correlate;
 pub mod directory;
@@ -29,6 +30,7 @@ pub mod order;
 pub mod reason;
 pub mod tables;
 pub mod tell;
+mod transfer;
 
 use call::Conversation;
 use copies::{Admission, Copies, Mark, StreamKey};
@@ -45,7 +47,7 @@ use tell::{Teller, Told};
 const FUTURE_MAX_US: i64 = 60_000_000;
 
 /// How the processor is set.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// W: the longest an event waits for evidence of another stream, milliseconds of stream time.
     pub wait_ms: i64,
@@ -53,12 +55,26 @@ pub struct Settings {
     pub gravestone_ms: i64,
     /// After how long without any event a conversation is given up.
     pub idle_ms: i64,
+    /// Whether after-call work is announced, and how long after the leg's end it is closed at last.
+    pub after_call_ms: Option<i64>,
+    /// User data key of the disposition.
+    pub disposition_key: String,
+    /// User data keys that begin with this mark calls of an automated campaign. An assumption: no
+    /// source names the keys.
+    pub campaign_prefix: String,
 }
 
 impl Default for Settings {
-    /// W = 2 s, gravestone 10 minutes, idle 12 hours.
+    /// W = 2 s, gravestone 10 minutes, idle 12 hours, no after-call work, `DispositionCode`, `GSW_`.
     fn default() -> Self {
-        Self { wait_ms: 2_000, gravestone_ms: 600_000, idle_ms: 12 * 3_600_000 }
+        Self {
+            wait_ms: 2_000,
+            gravestone_ms: 600_000,
+            idle_ms: 12 * 3_600_000,
+            after_call_ms: None,
+            disposition_key: "DispositionCode".to_owned(),
+            campaign_prefix: "GSW_".to_owned(),
+        }
     }
 }
 
@@ -88,6 +104,8 @@ pub struct ConversationProcessor {
     conversations: BTreeMap<String, Conversation>,
     aliases: Aliases,
     due: BTreeSet<(i64, String)>,
+    /// Which conversation a person is busy with, by DN and switch.
+    busy: BTreeMap<String, String>,
     changed: BTreeSet<String>,
     rows_changed: BTreeMap<String, Option<DirectoryRow>>,
     row_keys: BTreeSet<String>,
@@ -125,14 +143,15 @@ impl ConversationProcessor {
     pub fn new(domain: &str, settings: Settings) -> Self {
         Self {
             domain: domain.to_owned(),
+            order: Order::new(settings.wait_ms),
             settings,
             directory: Directory::default(),
             copies: Copies::default(),
             streams: Streams::default(),
-            order: Order::new(settings.wait_ms),
             conversations: BTreeMap::new(),
             aliases: Aliases::default(),
             due: BTreeSet::new(),
+            busy: BTreeMap::new(),
             changed: BTreeSet::new(),
             rows_changed: BTreeMap::new(),
             row_keys: BTreeSet::new(),
@@ -153,12 +172,15 @@ impl ConversationProcessor {
     }
 
     fn take(&mut self, stored: &Stored, raw: RawEvent) {
-        let stream: StreamKey = (raw.source.clone(), raw.stream.unwrap_or(Stream::Dn));
+        let stream = stream_of(&raw);
         match raw.kind {
             RawKind::Event => self.take_event(stored, raw, &stream),
             RawKind::LinkUp => self.streams.link_up(&raw.link, &stream),
             RawKind::LinkDown => self.streams.link_down(&raw.link),
-            RawKind::CaughtUp => self.streams.caught_up(&raw.link),
+            RawKind::CaughtUp => {
+                self.copies.caught_up(&stream);
+                self.streams.caught_up(&raw.link);
+            }
             RawKind::Gap => {
                 self.copies.broken(&raw.link, &stream);
                 self.streams.gap(&raw.link);
@@ -202,7 +224,7 @@ impl ConversationProcessor {
             stream,
             start: raw.server_start,
             sequence: raw.sequence,
-            content: if raw.server_start.is_none() { content(&raw.payload) } else { 0 },
+            payload: &raw.payload,
         };
         let admission = self.copies.admit(&mark);
         self.streams.seen(&raw.link, stream, number, at_us);
@@ -231,8 +253,8 @@ impl ConversationProcessor {
     }
 
     fn apply_event(&mut self, event: &Event, stored: &Stored) {
-        let id = match self.aliases.find(event) {
-            Belongs::To(id) => id,
+        let (id, sibling) = match self.aliases.find(event) {
+            Belongs::To { id, sibling } => (id, sibling),
             Belongs::New(root) => {
                 let id = ids::conversation_id(&self.domain, &root).to_string();
                 let mut new = Conversation::new(id.clone(), root);
@@ -240,52 +262,84 @@ impl ConversationProcessor {
                     self.leave_out(&mut new, Reason::BeforeDirectory, &event.place);
                 }
                 self.conversations.insert(id.clone(), new);
-                id
+                (id, None)
             }
             Belongs::Nothing => {
                 self.counters.unknown_calls += 1;
                 return;
             }
         };
-        let Some(mut conversation) = self.conversations.remove(&id) else { return };
-        if let Some(due_ms) = self.next_due(&conversation) {
-            self.due.remove(&(due_ms, id.clone()));
-        }
+        let Some(mut conversation) = self.take_out(&id) else { return };
         // A record that makes the machine panic must leave the conversation as it was (law 11).
         let before = conversation.clone();
         let told_before = self.told.clone();
         let panicked = catch_unwind(AssertUnwindSafe(|| {
-            self.apply_to(&mut conversation, event);
+            self.apply_to(&mut conversation, event, sibling.as_deref());
         }));
         if panicked.is_err() {
             conversation = before;
             self.told = told_before;
             self.bury(stored, "panic", "the processor failed on this record");
             self.with_teller(&mut conversation, &event.place, |teller| {
-                flow::suspend(teller, Reason::Poisoned);
+                flow::suspend(teller, event.at_ms, Reason::Poisoned);
             });
         }
         conversation.touched_ms = self.streams.now_ms;
+        let conversation = self.unite(conversation, event);
         self.put_back(conversation);
     }
 
-    fn apply_to(&mut self, conversation: &mut Conversation, event: &Event) {
-        let inputs = legs::take(conversation, &self.directory, event);
+    fn apply_to(&mut self, conversation: &mut Conversation, event: &Event, sibling: Option<&str>) {
+        let context = legs::Context {
+            directory: &self.directory,
+            busy: &self.busy,
+            settings: &self.settings,
+        };
+        conversation.newest_ms = conversation.newest_ms.max(event.at_ms);
+        let inputs = legs::take(conversation, &context, event, sibling);
         self.with_teller(conversation, &event.place, |teller| {
-            if event.kind == Kind::CallCreated
-                && event.call.as_ref() != Some(&teller.conversation.root)
-            {
-                teller.note(
-                    trunkline_schemas::OutcomeStatus::LeftOut,
-                    Reason::Consult,
-                    event.call.clone(),
-                );
-            }
             note_unmapped_queue(teller, event);
             for input in &inputs {
                 flow::step(teller, event.at_ms, input);
             }
         });
+    }
+
+    /// Two conversations that turn out to be one by a link learned late: one that was not told joins
+    /// the other; of two that were, the older goes on and the younger's open legs are ended.
+    fn unite(&mut self, conversation: Conversation, event: &Event) -> Conversation {
+        let twin = self.aliases.twin(&conversation);
+        let Some((other, call)) = twin else { return conversation };
+        let Some(mut other) = self.take_out(&other) else { return conversation };
+        let mut conversation = conversation;
+        if conversation.seq > 0 && other.seq > 0 {
+            let created = |c: &Conversation| c.root_call().map_or(0, |call| call.created_ms);
+            let older = created(&other) <= created(&conversation);
+            let younger = if older { &mut conversation } else { &mut other };
+            if !matches!(younger.flow, Flow::Ended) {
+                self.with_teller(younger, &event.place, |teller| {
+                    flow::give_up(teller, event.at_ms, Reason::Merged);
+                });
+            }
+            self.put_back(other);
+            return conversation;
+        }
+        let (mut survivor, half, sibling) = if conversation.seq > 0 {
+            let sibling = conversation.root.clone();
+            (conversation, other, sibling)
+        } else {
+            (other, conversation, call)
+        };
+        self.aliases.forget(&half);
+        self.changed.insert(half.id.clone());
+        let inputs = legs::absorb(&mut survivor, half, &sibling);
+        self.with_teller(&mut survivor, &event.place, |teller| {
+            for input in &inputs {
+                flow::step(teller, event.at_ms, input);
+            }
+        });
+        survivor.touched_ms = self.streams.now_ms;
+        survivor
     }
 
     fn with_teller(
@@ -301,30 +355,46 @@ impl ConversationProcessor {
             source_id: self.directory.source_id(),
             cause,
             now_ms: self.streams.now_ms,
+            settings: &self.settings,
+            directory: &self.directory,
         };
         speak(&mut teller);
     }
 
     fn leave_out(&mut self, conversation: &mut Conversation, reason: Reason, cause: &str) {
-        self.with_teller(conversation, cause, |teller| flow::suspend(teller, reason));
+        self.with_teller(conversation, cause, |teller| flow::suspend(teller, 0, reason));
+    }
+
+    /// Takes a conversation out of every index but its names; [`Self::put_back`] puts it in again.
+    fn take_out(&mut self, id: &str) -> Option<Conversation> {
+        let conversation = self.conversations.remove(id)?;
+        self.due.remove(&(self.next_due(&conversation), id.to_owned()));
+        for person in busy(&conversation) {
+            if self.busy.get(person).is_some_and(|with| with == id) {
+                self.busy.remove(person);
+            }
+        }
+        Some(conversation)
     }
 
     fn put_back(&mut self, conversation: Conversation) {
         self.aliases.learn(&conversation);
-        if let Some(due_ms) = self.next_due(&conversation) {
-            self.due.insert((due_ms, conversation.id.clone()));
+        self.due.insert((self.next_due(&conversation), conversation.id.clone()));
+        for person in busy(&conversation) {
+            self.busy.entry(person.clone()).or_insert_with(|| conversation.id.clone());
         }
         self.changed.insert(conversation.id.clone());
         self.conversations.insert(conversation.id.clone(), conversation);
     }
 
     /// When a conversation must be looked at again though nothing is heard of it.
-    fn next_due(&self, conversation: &Conversation) -> Option<i64> {
+    fn next_due(&self, conversation: &Conversation) -> i64 {
         let over = conversation.flow == Flow::Ended
             || (conversation.flow == Flow::Ignored && conversation.is_over());
         let rest = if over { self.settings.gravestone_ms } else { self.settings.idle_ms };
-        let rest = conversation.touched_ms + rest;
-        Some(conversation.due_ms.map_or(rest, |due_ms| due_ms.min(rest)))
+        let after_call = conversation.after_call.iter().map(|(_, due_ms)| *due_ms);
+        let times = after_call.chain(conversation.due_ms);
+        times.fold(conversation.touched_ms + rest, i64::min)
     }
 
     /// Runs what stream time has made due.
@@ -333,12 +403,21 @@ impl ConversationProcessor {
             if due_ms > self.streams.now_ms {
                 return;
             }
-            self.due.pop_first();
-            let Some(mut conversation) = self.conversations.remove(&id) else { continue };
-            let place = format!("tick@{}", self.streams.now_ms);
+            let Some(mut conversation) = self.take_out(&id) else {
+                self.due.pop_first();
+                continue;
+            };
+            let now_ms = self.streams.now_ms;
+            let place = format!("tick@{now_ms}");
             let at_ms = conversation.last_ms.saturating_add(1);
-            if conversation.due_ms.is_some_and(|due_ms| due_ms <= self.streams.now_ms) {
+            if conversation.after_call.iter().any(|(_, due_ms)| *due_ms <= now_ms) {
+                self.with_teller(&mut conversation, &place, |teller| {
+                    flow::close_after_call(teller, at_ms);
+                });
+                self.put_back(conversation);
+            } else if conversation.due_ms.is_some_and(|due_ms| due_ms <= now_ms) {
                 conversation.due_ms = None;
+                let at_ms = at_ms.max(conversation.newest_ms);
                 self.with_teller(&mut conversation, &place, |teller| {
                     flow::step(teller, at_ms, &Input::TimeUp);
                 });
@@ -347,9 +426,8 @@ impl ConversationProcessor {
                 self.aliases.forget(&conversation);
                 self.changed.insert(id);
             } else {
-                let idle = conversation.touched_ms;
                 self.with_teller(&mut conversation, &place, |teller| {
-                    flow::give_up(teller, at_ms.max(idle), Reason::Idle);
+                    flow::give_up(teller, at_ms, Reason::Idle);
                 });
                 self.put_back(conversation);
             }
@@ -428,7 +506,7 @@ impl Processor for ConversationProcessor {
         } else if key.starts_with(CALL) {
             let conversation: Conversation = serde_json::from_slice(value).map_err(bad)?;
             self.put_back(conversation);
-            self.changed.clear();
+            self.changed.clear(); // what was read is no change
         } else if let Some(row_key) = key.strip_prefix(ROW) {
             self.directory.put(serde_json::from_slice(value).map_err(bad)?);
             self.row_keys.insert(row_key.to_owned());
@@ -445,7 +523,7 @@ impl Processor for ConversationProcessor {
     fn rehold(&mut self, stored: &Stored) {
         self.order.came(stored.offset);
         let Ok(raw) = decode(stored) else { return };
-        let stream: StreamKey = (raw.source.clone(), raw.stream.unwrap_or(Stream::Dn));
+        let stream = stream_of(&raw);
         let at_us = raw.switch_time_us.unwrap_or(raw.received_time_us);
         let at_us = at_us.min(raw.received_time_us.saturating_add(FUTURE_MAX_US));
         if let Some(kind) = Kind::find(stream.1, raw.name.as_deref().unwrap_or_default()) {
@@ -497,18 +575,20 @@ fn row_key(row: &DirectoryRow) -> String {
     }
 }
 
-/// Content of an event without what differs between two servers' copies: its time.
-fn content(payload: &[u8]) -> u64 {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    match serde_json::from_slice::<BTreeMap<String, serde_json::Value>>(payload) {
-        Ok(mut object) => {
-            object.remove("time");
-            json(&object).hash(&mut hasher);
-        }
-        Err(_) => payload.hash(&mut hasher),
-    }
-    hasher.finish()
+/// The people a conversation keeps busy: those with an open leg who are still in the call.
+fn busy(conversation: &Conversation) -> impl Iterator<Item = &String> {
+    let here = |id: &String| {
+        let party = conversation.parties.iter().find(|p| p.id == *id && p.is_here());
+        party.and_then(|party| party.person.as_ref())
+    };
+    conversation.open_legs().flat_map(|leg| &leg.subjects).filter_map(here)
+}
+
+/// The stream of a record: of a bridge's link the server pair, whichever of the two is followed; of a
+/// file the server.
+fn stream_of(raw: &RawEvent) -> StreamKey {
+    let pair = raw.link.split_once('/').map(|(_, pair)| pair);
+    (pair.unwrap_or(&raw.source).to_owned(), raw.stream.unwrap_or(Stream::Dn))
 }
 
 fn json<T: Serialize>(value: &T) -> Vec<u8> {

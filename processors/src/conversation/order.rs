@@ -205,15 +205,12 @@ impl<T> Order<T> {
 
     /// Takes an event of a stream.
     pub fn push(&mut self, streams: &Streams, stream: &StreamKey, at_us: i64, at: Offset, item: T) {
-        let at_us = match self.last.iter_mut().find(|(s, _)| s == stream) {
-            Some((_, last)) => {
-                *last = (*last).max(at_us);
-                *last
-            }
-            None => {
-                self.last.push((stream.clone(), at_us));
-                at_us
-            }
+        let at_us = if let Some((_, last)) = self.last.iter_mut().find(|(s, _)| s == stream) {
+            *last = (*last).max(at_us);
+            *last
+        } else {
+            self.last.push((stream.clone(), at_us));
+            at_us
         };
         let place = (at_us, stream.1, stream.0.clone(), at);
         let waiting = Waiting { item, running_ms: streams.running_ms, now_ms: streams.now_ms };

@@ -23,15 +23,27 @@ pub enum Reason {
     ThirdParty,
     /// A transferred call did not arrive anywhere within 30 s.
     TransferLost,
-    /// A consult call; its parties are not told.
-    Consult,
+    /// A supervisor listens or speaks (unsupported scenario 2).
+    Supervision,
+    /// A consult call made from a consult call (unsupported scenario 6).
+    NestedConsult,
+    /// The agent has another call, which goes on undisturbed (unsupported scenario 5).
+    SecondCall,
+    /// Automated outbound: the call carries a campaign's user data (unsupported scenario 3).
+    Campaign,
+    /// A call with parties of another site whose other half is not known (seed 003, Limitations: COF).
+    CallOverflow,
+    /// Two conversations that both had been told turned out to be one; the younger was ended.
+    Merged,
+    /// A disposition that is no wrap-up code of the directory.
+    WrapUpNotMapped,
     /// Nothing was heard of the call for the idle time.
     Idle,
     /// A record of the conversation made the processor fail; it is in `dead.conversation`.
     Poisoned,
 }
 
-const CODES: [(Reason, &str); 11] = [
+const CODES: [(Reason, &str); 17] = [
     (Reason::Internal, "internal"),
     (Reason::NeverServed, "never_served"),
     (Reason::QueueNotMapped, "queue_not_mapped"),
@@ -40,7 +52,13 @@ const CODES: [(Reason, &str); 11] = [
     (Reason::NeverCreated, "never_created"),
     (Reason::ThirdParty, "third_party"),
     (Reason::TransferLost, "transfer_lost"),
-    (Reason::Consult, "consult"),
+    (Reason::Supervision, "supervision"),
+    (Reason::NestedConsult, "nested_consult"),
+    (Reason::SecondCall, "second_call"),
+    (Reason::Campaign, "campaign"),
+    (Reason::CallOverflow, "call_overflow"),
+    (Reason::Merged, "merged"),
+    (Reason::WrapUpNotMapped, "wrap_up_not_mapped"),
     (Reason::Idle, "idle"),
     (Reason::Poisoned, "poisoned"),
 ];

@@ -2,17 +2,19 @@
 //! (DESIGN laws 5 and 8).
 
 use trunkline_schemas::command::{
-    CommunicationAnswered, CommunicationEnded, ConversationCommand, DisconnectType, EndTransfer,
-    ExternalEstablished, FinalState, HoldUpdated, InitialConfiguration, IvrEstablished,
-    ProgressTransfer, RoutingEstablished, RoutingTransfer, SourceConfiguration, TransferType,
-    UserEstablished, UserTransfer, VoiceEvent,
+    CommunicationAnswered, CommunicationDispositionApplied, CommunicationEnded, ConsultTransfer,
+    ConversationCommand, DisconnectType, EndConsultTransfer, EndTransfer, ExternalEstablished,
+    FinalState, HoldUpdated, InitialConfiguration, IvrEstablished, PhoneEstablished, PhoneTransfer,
+    ProgressConsultTransfer, ProgressTransfer, RoutingEstablished, RoutingTransfer,
+    SourceConfiguration, TransferType, UserEstablished, UserTransfer, VoiceEvent,
 };
 use trunkline_schemas::ids;
 use trunkline_schemas::outcome::{Outcome, OutcomeStatus};
 use trunkline_schemas::segment::{LegKind, Segment};
 
+use super::Settings;
 use super::call::{Conversation, Leg, LegState, Transfer};
-use super::directory::AgentAt;
+use super::directory::{AgentAt, Directory};
 use super::reason::Reason;
 
 /// What is written beside the state.
@@ -40,6 +42,10 @@ pub struct Teller<'a> {
     pub cause: &'a str,
     /// Stream time, for outcomes.
     pub now_ms: i64,
+    /// How the processor is set.
+    pub settings: &'a Settings,
+    /// Wrap-up codes by the name of the disposition.
+    pub directory: &'a Directory,
 }
 
 /// A leg about to be established.
@@ -66,7 +72,9 @@ impl Teller<'_> {
         let id = ids::communication_id(&self.conversation.id, new.subject).to_string();
         let event = self.established(&id, &new);
         let start_ms = self.say(at_ms, &id, 1, event);
+        let after_call = new.kind == LegKind::User && self.settings.after_call_ms.is_some();
         self.conversation.legs.push(Leg {
+            after_call,
             id: id.clone(),
             subjects: vec![new.subject.to_owned()],
             kind: new.kind,
@@ -100,16 +108,24 @@ impl Teller<'_> {
             tag_id: None,
         };
         match new.kind {
-            LegKind::External | LegKind::Phone => {
-                VoiceEvent::ExternalEstablished(ExternalEstablished {
-                    communication_id,
-                    ani,
-                    dnis,
-                    initial_configuration,
-                    source_configuration,
-                    ..ExternalEstablished::default()
-                })
-            }
+            LegKind::Phone => VoiceEvent::PhoneEstablished(PhoneEstablished {
+                communication_id,
+                phone_number: Some(new.dn.to_owned()),
+                initial_configuration: InitialConfiguration {
+                    inbound: Some(false),
+                    ..initial_configuration
+                },
+                source_configuration,
+                ..PhoneEstablished::default()
+            }),
+            LegKind::External => VoiceEvent::ExternalEstablished(ExternalEstablished {
+                communication_id,
+                ani,
+                dnis,
+                initial_configuration,
+                source_configuration,
+                ..ExternalEstablished::default()
+            }),
             LegKind::Ivr => VoiceEvent::IvrEstablished(IvrEstablished {
                 communication_id,
                 ivr_name: Some(new.dn.to_owned()),
@@ -128,7 +144,7 @@ impl Teller<'_> {
             LegKind::User => VoiceEvent::UserEstablished(UserEstablished {
                 communication_id,
                 user_id: new.agent.as_ref().map(|a| a.user_id.clone()).unwrap_or_default(),
-                after_call_work_required: Some(false),
+                after_call_work_required: Some(self.settings.after_call_ms.is_some()),
                 initial_configuration,
                 source_configuration,
                 ..UserEstablished::default()
@@ -160,6 +176,7 @@ impl Teller<'_> {
         if let Some(leg) = self.leg_mut(leg) {
             leg.state = LegState::Ended;
         }
+        self.close_after_call(&open, end_ms);
         self.told.segments.push(Segment {
             conversation_id: self.conversation.id.clone(),
             communication_id: open.id,
@@ -209,6 +226,14 @@ impl Teller<'_> {
                 object_communication_id: object.clone(),
                 destination_user_id: (*user).to_owned(),
             }),
+            Destination::Phone(number) => VoiceEvent::PhoneTransfer(PhoneTransfer {
+                transfer_type: TransferType::Unattended,
+                command_id: command_id.clone(),
+                initiating_communication_id: from.clone(),
+                target_communication_id: from,
+                object_communication_id: object.clone(),
+                destination_phone_number: (*number).to_owned(),
+            }),
             Destination::Queue(queue) => VoiceEvent::RoutingTransfer(RoutingTransfer {
                 transfer_type: TransferType::Unattended,
                 command_id: command_id.clone(),
@@ -246,12 +271,84 @@ impl Teller<'_> {
         self.say(at_ms, &transfer.command_id, 1, VoiceEvent::EndTransfer(event));
     }
 
-    /// Notes, once for each reason, that the conversation or a party of it is left out.
-    pub fn note(&mut self, status: OutcomeStatus, reason: Reason, detail: Option<String>) {
-        if self.conversation.noted.contains(&reason) {
+    /// A consult begins: an agent calls somebody while the customer waits.
+    pub fn consult(&mut self, at_ms: i64, agent: &str, destination: &str) {
+        let Some(object) = self.customer_leg() else { return };
+        let event = ConsultTransfer {
+            initiating_communication_id: agent.to_owned(),
+            destination_communication_id: destination.to_owned(),
+            object_communication_id: object,
+        };
+        self.say(at_ms, destination, 1, VoiceEvent::ConsultTransfer(event));
+    }
+
+    /// The consulted leg is there.
+    pub fn progress_consult(&mut self, at_ms: i64, agent: &str, destination: &str) {
+        let Some(object) = self.customer_leg() else { return };
+        let event = ProgressConsultTransfer {
+            initiating_communication_id: agent.to_owned(),
+            destination_communication_id: destination.to_owned(),
+            object_communication_id: object,
+        };
+        self.say(at_ms, destination, 1, VoiceEvent::ProgressConsultTransfer(event));
+    }
+
+    /// The consult is over. `destination` is the leg it was with last: it names the event.
+    pub fn end_consult(&mut self, at_ms: i64, destination: &str) {
+        let event = EndConsultTransfer {};
+        self.say(at_ms, destination, 1, VoiceEvent::EndConsultTransfer(event));
+    }
+
+    fn customer_leg(&self) -> Option<String> {
+        self.conversation.open_kind(LegKind::External).map(|leg| leg.id.clone())
+    }
+
+    /// What follows the end of an agent's leg: the disposition where it is known, else, where
+    /// after-call work was announced, a time by which it is closed.
+    fn close_after_call(&mut self, leg: &Leg, end_ms: i64) {
+        if leg.kind != LegKind::User || leg.state != LegState::Connected {
+            if leg.after_call {
+                self.disposition(end_ms, &leg.id, None);
+            }
             return;
         }
-        self.conversation.noted.push(reason);
+        if let Some(name) = self.conversation.disposition.clone() {
+            self.dispose(end_ms, &leg.id, &name, leg.after_call);
+        } else if leg.after_call {
+            let due_ms = self.now_ms + self.settings.after_call_ms.unwrap_or_default();
+            self.conversation.after_call.push((leg.id.clone(), due_ms));
+        }
+    }
+
+    /// Applies a disposition by its name in Engage. One that is no wrap-up code counts as skipped.
+    pub fn dispose(&mut self, at_ms: i64, leg: &str, name: &str, announced: bool) {
+        let code = self.directory.wrap_up_code(name).map(str::to_owned);
+        if code.is_none() {
+            let detail = Some("the disposition is no wrap-up code of the directory".to_owned());
+            self.note(OutcomeStatus::LeftOut, Reason::WrapUpNotMapped, detail);
+        }
+        if code.is_some() || announced {
+            self.disposition(at_ms, leg, code);
+        }
+    }
+
+    /// After-call work of a leg is done; without a code it was skipped.
+    pub fn disposition(&mut self, at_ms: i64, leg: &str, code: Option<String>) {
+        let event = CommunicationDispositionApplied {
+            communication_id: leg.to_owned(),
+            code,
+            notes: None,
+            tags: None,
+        };
+        self.say(at_ms, leg, 1, VoiceEvent::CommunicationDispositionApplied(event));
+    }
+
+    /// Notes, once for each reason, that the conversation or a party of it is left out.
+    pub fn note(&mut self, status: OutcomeStatus, reason: Reason, detail: Option<String>) {
+        if self.conversation.noted.contains(&(status, reason)) {
+            return;
+        }
+        self.conversation.noted.push((status, reason));
         self.told.outcomes.push(Outcome {
             status,
             conversation_id: self.conversation.id.clone(),
@@ -297,6 +394,8 @@ pub enum Destination<'a> {
     User(&'a str),
     /// GC queue id.
     Queue(&'a str),
+    /// A number outside.
+    Phone(&'a str),
 }
 
 fn disconnect_name(disconnect: DisconnectType) -> String {

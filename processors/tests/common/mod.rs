@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use trunkline_processors::Processor;
 use trunkline_processors::conversation::{ConversationProcessor, Settings};
+use trunkline_schemas::command::{ConsultTransfer, ProgressConsultTransfer};
 use trunkline_schemas::directory::DirectoryFile;
 use trunkline_schemas::raw::Stream;
 use trunkline_schemas::topics::{COMMAND_CONVERSATION, OUTCOME_CONVERSATION, RAW_TLIB};
@@ -27,8 +28,11 @@ pub struct Line {
 }
 
 /// The names of the models with expected commands.
-pub const EXPECTED: [&str; 13] =
-    ["01a", "01b", "02a", "02b", "03a", "03b", "05a", "05b", "06a", "06b", "11", "13", "19"];
+pub const EXPECTED: [&str; 29] = [
+    "01a", "01b", "02a", "02b", "03a", "03b", "04", "05a", "05b", "06a", "06b", "07", "07b", "08a",
+    "08b", "09", "10", "11", "12a", "12b", "13", "14a", "14b", "15", "16", "17a", "17b", "18",
+    "19",
+];
 
 pub fn case(path: &str) -> String {
     let path = format!("{}/cases/{path}", env!("CARGO_MANIFEST_DIR"));
@@ -40,7 +44,7 @@ pub fn all_models() -> Vec<String> {
     let path = format!("{}/cases/models", env!("CARGO_MANIFEST_DIR"));
     let entries = std::fs::read_dir(path).expect("the models are part of the crate");
     let names = entries.map(|e| e.expect("readable").file_name().into_string().expect("ascii"));
-    let mut names: Vec<String> = names.filter(|n| n.ends_with(".jsonl")).collect();
+    let mut names: Vec<String> = names.filter(|n| n.contains(".jsonl")).collect();
     names.sort();
     names
 }
@@ -101,7 +105,7 @@ impl Feed {
             for kind in [RawKind::LinkUp, RawKind::CaughtUp] {
                 let mut raw = feed.bare(kind);
                 raw.stream = Some(stream);
-                raw.link = format!("a/{}", stream.name());
+                raw.link = format!("a/sips1/{}", stream.name());
                 feed.record(&raw);
             }
         }
@@ -165,7 +169,7 @@ pub fn raw_of(line: &Line, bridge: &str) -> RawEvent {
     let sequence = text("EventSequenceNumber").and_then(|s| i64::from_str_radix(&s, 16).ok());
     RawEvent {
         stream: Some(line.stream),
-        link: format!("{bridge}/{}", line.stream.name()),
+        link: format!("{bridge}/{}/{}", line.source, line.stream.name()),
         server_start: Some(1_710_000_000),
         sequence,
         name: text("id"),
@@ -266,9 +270,34 @@ impl Names {
                 format!("-> {}", self.name(&e.destination_communication_id))
             }
             VoiceEvent::EndTransfer(e) => format!("{:?}", e.final_state),
-            other => format!("{other:?}"),
+            VoiceEvent::ConsultTransfer(ConsultTransfer {
+                initiating_communication_id: from,
+                destination_communication_id: to,
+                object_communication_id: of,
+            })
+            | VoiceEvent::ProgressConsultTransfer(ProgressConsultTransfer {
+                initiating_communication_id: from,
+                destination_communication_id: to,
+                object_communication_id: of,
+            }) => format!("{} -> {} of {}", self.name(from), self.name(to), self.name(of)),
+            VoiceEvent::EndConsultTransfer(_) => String::new(),
+            VoiceEvent::PhoneEstablished(e) => {
+                let number = e.phone_number.clone().unwrap_or_default();
+                let how = self.begun(&e.communication_id, &number, &e.initial_configuration);
+                format!("{number} {how}")
+            }
+            VoiceEvent::PhoneTransfer(e) => {
+                let from = self.name(&e.initiating_communication_id);
+                let of = self.name(&e.object_communication_id);
+                format!("{from} -> {} of {of}", e.destination_phone_number)
+            }
+            VoiceEvent::CommunicationDispositionApplied(e) => {
+                let code = e.code.clone().unwrap_or_else(|| "skipped".to_owned());
+                format!("{} {code}", self.name(&e.communication_id))
+            }
+            VoiceEvent::AudioUpdated(e) => self.name(&e.communication_id),
         };
-        format!("{at} {} {rest}", event)
+        format!("{at} {event} {rest}").trim_end().to_owned()
     }
 
     fn begun(
