@@ -1,5 +1,5 @@
-//! The three streams of a call come in any order across each other. With a skew within W the commands
-//! are the same to the byte; beyond it the conversation is still a legal one.
+//! The three streams of a call come in any order across each other. With a skew within W the
+//! commands are the same to the byte; beyond it the conversation is still a legal one.
 
 mod common;
 
@@ -109,8 +109,8 @@ fn all_legal(commands: &[ConversationCommand]) -> Result<(), String> {
     })
 }
 
-/// The invariants (a) to (d), (f) and (h) of the flows, in few words: written from the specification,
-/// apart from the machine they judge.
+/// The invariants (a) to (d), (f) and (h) of the flows, in few words: written from the
+/// specification, apart from the machine they judge.
 fn legal(commands: &[ConversationCommand]) -> Result<(), String> {
     let mut begun: Vec<&str> = Vec::new();
     let mut ended: Vec<&str> = Vec::new();

@@ -12,7 +12,8 @@ use trunkline_processors::conversation::{ConversationProcessor, Settings};
 use trunkline_schemas::topics::{COMMAND_CONVERSATION, RAW_TLIB};
 use trunkline_schemas::{ConversationCommand, RawEvent, RawKind, Stored, codec};
 
-/// The records of some models mixed by time and numbered as one server would, as a log would hold them.
+/// The records of some models mixed by time and numbered as one server would, as a log would hold
+/// them.
 fn records(names: &[&str], bridges: &[(&str, i64)]) -> Vec<Stored> {
     let mut lines: Vec<Line> = names
         .iter()

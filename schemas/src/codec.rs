@@ -1,4 +1,5 @@
-//! Avro in the Confluent wire format: a zero byte, the schema id (four bytes, big endian), the datum.
+//! Avro in the Confluent wire format: a zero byte, the schema id (four bytes, big endian), the
+//! datum.
 //!
 //! Without a schema registry the ids are those of [`BUILT_IN`]. A value is decoded by the schema it
 //! was written with, found by its id (reliability/KAFKA section 7: `read_deser` cannot resolve).

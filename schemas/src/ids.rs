@@ -1,5 +1,5 @@
-//! Deterministic ids (DESIGN law 5): the same call gives the same ids for ever, on every machine, so
-//! that what is sent twice can be recognised.
+//! Deterministic ids (DESIGN law 5): the same call gives the same ids for ever, on every machine,
+//! so that what is sent twice can be recognised.
 //!
 //! Each id is the first 16 bytes of SHA-256 over the parts, every part preceded by its length, with
 //! the version and variant bits of a V4 UUID, because Genesys Cloud asks for V4 (gc-api section 3).

@@ -44,6 +44,7 @@ pub struct Outcome {
     pub reason: Option<String>,
     /// How often it was sent.
     pub attempts: i32,
-    /// When, milliseconds since 1970: of an answer, the sink's clock; of a call left out, stream time.
+    /// When, milliseconds since 1970: of an answer, the sink's clock; of a call left out, stream
+    /// time.
     pub at_ms: i64,
 }

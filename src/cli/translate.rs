@@ -50,8 +50,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Translates lines until the end of input. `problem` is told of each line that cannot be used, with
-/// its number; the rest goes on.
+/// Translates lines until the end of input. `problem` is told of each line that cannot be used,
+/// with its number; the rest goes on.
 ///
 /// # Errors
 /// Reading or writing failed.

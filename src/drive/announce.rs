@@ -1,5 +1,6 @@
-//! Announces the directory into the raw partition of a domain (DESIGN law 2): a processor knows only
-//! what came through its partition. A directory that was announced already is not announced again.
+//! Announces the directory into the raw partition of a domain (DESIGN law 2): a processor knows
+//! only what came through its partition. A directory that was announced already is not announced
+//! again.
 
 use trunkline_schemas::directory::DirectoryFile;
 use trunkline_schemas::{Partition, RawEvent, RawKind};

@@ -1,5 +1,5 @@
-//! What a bridge writes to: the raw topic, dead letters and its position, in one durable append; and
-//! the tick.
+//! What a bridge writes to: the raw topic, dead letters and its position, in one durable append;
+//! and the tick.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,8 @@ pub struct LogWriter {
 }
 
 impl LogWriter {
-    /// A writer for a link of a bridge, in the partition of its domain. It knows where the link stood.
+    /// A writer for a link of a bridge, in the partition of its domain. It knows where the link
+    /// stood.
     ///
     /// # Errors
     /// The log cannot be read.
@@ -121,7 +122,8 @@ fn count(bridge: &str, out: &RawOut) {
     }
 }
 
-/// A raw event as a record of its domain's partition: keyed by CallUUID, else DN (DESIGN section 4).
+/// A raw event as a record of its domain's partition: keyed by CallUUID, else DN (DESIGN section
+/// 4).
 pub fn raw_output(event: &RawEvent, partition: Partition) -> Result<Output, codec::CodecError> {
     let key = event.call_uuid.as_ref().or(event.this_dn.as_ref()).map_or("", String::as_str);
     Ok(Output { topic: RAW_TLIB, partition, record: codec::record(key, event)? })

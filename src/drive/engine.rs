@@ -74,9 +74,9 @@ impl Engine {
         for (partition, domain) in plan.domains.iter().enumerate() {
             let partition = partition as Partition;
             if plan.parts.processors {
-                let (shell, name, settings) = (shell.clone(), domain.name.clone(), plan.settings);
+                let (shell, name, settings) = (shell.clone(), domain.name.clone(), plan.settings.clone());
                 engine.thread(&format!("conversation-{partition}"), plan, move || {
-                    processor::run(&shell, &name, partition, settings);
+                    processor::run(&shell, &name, partition, &settings);
                 })?;
             }
             if plan.parts.ingest {
@@ -139,8 +139,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Stops every loop and waits for it, at most until the deadline. `false` if something had to be
-    /// left behind; what it had not committed is done again by the next owner.
+    /// Stops every loop and waits for it, at most until the deadline. `false` if something had to
+    /// be left behind; what it had not committed is done again by the next owner.
     pub async fn stop(self) -> bool {
         self.shell.stop.cancel();
         let threads = tokio::task::spawn_blocking(move || {

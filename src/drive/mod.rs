@@ -51,8 +51,8 @@ impl Shell {
         self.layouts.iter().find(|l| l.topic == topic).map_or(1, |l| l.partitions)
     }
 
-    /// Chooses the partitions of what a task on partition `own` wants written: by key where the topic
-    /// is hashed, else the domain's own.
+    /// Chooses the partitions of what a task on partition `own` wants written: by key where the
+    /// topic is hashed, else the domain's own.
     pub fn place(&self, outputs: Vec<(Topic, Record)>, own: Partition) -> Vec<Output> {
         let place = |(topic, record): (Topic, Record)| {
             let partition = match topic.spec().spread {

@@ -1,8 +1,8 @@
 //! Named points at which a debug build can be held, so that a test can kill the process exactly
 //! there. A release build has none of it.
 
-/// Passes a point. In a debug build whose environment says `TRUNKLINE_HOLD_AT=<point>@<n>`, the `n`th
-/// passing writes the file named by `TRUNKLINE_HOLD_FILE` and never returns.
+/// Passes a point. In a debug build whose environment says `TRUNKLINE_HOLD_AT=<point>@<n>`, the
+/// `n`th passing writes the file named by `TRUNKLINE_HOLD_FILE` and never returns.
 #[cfg(debug_assertions)]
 pub fn pass(point: &str) {
     use std::sync::atomic::{AtomicU64, Ordering};

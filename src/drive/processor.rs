@@ -21,7 +21,7 @@ use crate::clock::{self, Elapsed};
 use crate::log::{Step, Task, TaskSpec};
 
 /// Runs the conversation processor of a domain until the process stops.
-pub fn run(shell: &Shell, domain: &str, partition: Partition, settings: Settings) {
+pub fn run(shell: &Shell, domain: &str, partition: Partition, settings: &Settings) {
     let spec = TaskSpec {
         name: "conversation",
         input: RAW_TLIB,
@@ -57,7 +57,7 @@ struct Life<'a> {
     shell: &'a Shell,
     spec: &'a TaskSpec,
     domain: &'a str,
-    settings: Settings,
+    settings: &'a Settings,
     /// Offsets of records on which the processor failed as a whole: they are buried unread.
     poisoned: &'a BTreeSet<Offset>,
 }
@@ -71,7 +71,7 @@ impl Life<'_> {
         let mut task = self.shell.log.own(self.spec)?;
         let stage = Stage::Conversation;
         let gauges = self.shell.metrics.task(stage, self.spec.input, self.spec.partition);
-        let mut processor = ConversationProcessor::new(self.domain, self.settings);
+        let mut processor = ConversationProcessor::new(self.domain, self.settings.clone());
         self.restore(task.as_mut(), &mut processor)?;
         ready(true, "");
         while !self.shell.stop.is_cancelled() {
@@ -133,8 +133,8 @@ impl Life<'_> {
         Ok(())
     }
 
-    /// Applies a step's records. A panic outside any conversation ends this life: the memory is not to
-    /// be trusted; in the next one the record is buried.
+    /// Applies a step's records. A panic outside any conversation ends this life: the memory is not
+    /// to be trusted; in the next one the record is buried.
     fn apply(
         &self,
         processor: &mut ConversationProcessor,

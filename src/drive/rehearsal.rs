@@ -33,8 +33,6 @@ use crate::topology;
 pub const TOLERANCE_MS: i64 = 10;
 /// After the last call the organisation may hear nothing for so long before it is given up.
 const QUIET_MAX: Duration = Duration::from_secs(30);
-/// Partitions of hashed topics.
-const PARTITIONS: u32 = 4;
 /// Records read at once.
 const READ_MAX: usize = 1_000;
 
@@ -44,12 +42,16 @@ pub struct Script {
     pub site: EngageConfig,
     /// What goes wrong at the organisation.
     pub faults: FaultPlan,
-    /// Requests a minute that the organisation allows and the sink uses; `None`: no limit to speak of.
+    /// Requests a minute that the organisation allows and the sink uses; `None`: no limit to speak
+    /// of.
     pub requests_per_minute: Option<u32>,
     /// How long a request may take.
     pub request_timeout: Duration,
     /// Names of the bridges.
     pub bridges: Vec<String>,
+    /// Partitions of hashed topics. The allowance is spent best with few: a request carries events
+    /// of one partition.
+    pub partitions: u32,
     /// Where the log is kept; `None`: in a directory of its own, gone afterwards.
     pub log: Option<PathBuf>,
 }
@@ -62,6 +64,7 @@ impl Default for Script {
             requests_per_minute: Some(300),
             request_timeout: Duration::from_secs(15),
             bridges: vec!["b1".to_owned(), "b2".to_owned()],
+            partitions: 1,
             log: None,
         }
     }
@@ -123,7 +126,7 @@ impl Rehearsal {
             }
         };
         let log: Arc<dyn Log> = Embedded::open(&path, Arc::new(clock::now_ms))?;
-        let layouts = topology::layouts(1, PARTITIONS);
+        let layouts = topology::layouts(1, script.partitions);
         log.ensure(&layouts)?;
         let shell = Shell {
             log,

@@ -22,8 +22,8 @@ use crate::admin::metrics::{self, Delivered, Stage, Target, TaskGauges};
 use crate::clock::{self, Elapsed};
 use crate::log::{Step, Task, TaskSpec};
 
-/// How long the loop waits for input while answers are under way: an answer has no other way to wake
-/// it.
+/// How long the loop waits for input while answers are under way: an answer has no other way to
+/// wake it.
 const ANSWER_WAIT: Duration = Duration::from_millis(2);
 /// An owner that has committed nothing for so long commits an empty step before it sends, so that a
 /// fenced one sends nothing (DESIGN section 6: half its session).

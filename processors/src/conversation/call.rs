@@ -226,8 +226,8 @@ impl Conversation {
         self.parties.iter().find(|p| p.call == call && p.id == id)
     }
 
-    /// Whether a call of it is the root call, is linked to it or has become part of it; a consult is
-    /// not.
+    /// Whether a call of it is the root call, is linked to it or has become part of it; a consult
+    /// is not.
     pub fn is_root(&self, call: &str) -> bool {
         call == self.root || self.calls.get(call).is_some_and(|call| call.group == self.root)
     }

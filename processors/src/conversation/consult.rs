@@ -1,5 +1,5 @@
-//! An agent consults somebody while the customer waits, and completes a transfer or comes back (flows
-//! 14 to 17). Engage has a call of its own for it; Genesys Cloud one leg more.
+//! An agent consults somebody while the customer waits, and completes a transfer or comes back
+//! (flows 14 to 17). Engage has a call of its own for it; Genesys Cloud one leg more.
 
 use trunkline_schemas::command::DisconnectType;
 use trunkline_schemas::segment::LegKind;

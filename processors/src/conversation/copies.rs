@@ -1,13 +1,13 @@
-//! *Copies*: several bridges read the same servers, so an event comes more than once (DESIGN section
-//! 5).
+//! *Copies*: several bridges read the same servers, so an event comes more than once (DESIGN
+//! section 5).
 //!
-//! Copies from one server process carry the same (server start, sequence number). For each stream of
-//! each process the ranges of numbers already covered are kept: what a link gives between two events
-//! of its own, without a gap record in between, is covered whole, because a client that is registered
-//! for some DNs sees holes. A number inside a covered range is a copy.
+//! Copies from one server process carry the same (server start, sequence number). For each stream
+//! of each process the ranges of numbers already covered are kept: what a link gives between two
+//! events of its own, without a gap record in between, is covered whole, because a client that is
+//! registered for some DNs sees holes. A number inside a covered range is a copy.
 //!
-//! At a switchover another process goes on, with a start and numbers of its own. Until its feeder has
-//! caught up, its events are matched with the last ones before it by content, without clock and
+//! At a switchover another process goes on, with a start and numbers of its own. Until its feeder
+//! has caught up, its events are matched with the last ones before it by content, without clock and
 //! number.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 use trunkline_schemas::raw::Stream;
 
-/// Ranges kept for one stream of one server process; the oldest is forgotten first. More than one is
-/// there only after gaps.
+/// Ranges kept for one stream of one server process; the oldest is forgotten first. More than one
+/// is there only after gaps.
 const RANGES_MAX: usize = 256;
 /// Server processes remembered for one stream: the running one and those before it.
 const STARTS_MAX: usize = 3;
@@ -35,8 +35,8 @@ pub struct Copies {
     streams: Vec<(StreamKey, Vec<Process>)>,
     /// For each link and stream: the server start and number of its last event, while unbroken.
     links: Vec<((String, StreamKey), (i64, i64))>,
-    /// The last payloads of each stream. Not kept over a restart: then a switchover is matched by what
-    /// events say of parties and calls alone.
+    /// The last payloads of each stream. Not kept over a restart: then a switchover is matched by
+    /// what events say of parties and calls alone.
     #[serde(skip)]
     recent: Vec<(StreamKey, VecDeque<Vec<u8>>)>,
     /// Streams at a switchover: the new start, and what is left to match.
@@ -120,8 +120,8 @@ impl Copies {
         self.switching.push((stream.clone(), start, contents.unwrap_or_default()));
     }
 
-    /// At a switchover: whether the event was told by the process before. What lies before it then was
-    /// told too, and is matched no more.
+    /// At a switchover: whether the event was told by the process before. What lies before it then
+    /// was told too, and is matched no more.
     fn matches_before(&mut self, mark: &Mark<'_>, start: i64) -> bool {
         let switching =
             self.switching.iter_mut().find(|(s, new, _)| s == mark.stream && *new == start);
@@ -221,8 +221,8 @@ impl Process {
     }
 }
 
-/// Content of an event without what differs between the copies of two processes: time, number, start
-/// and server.
+/// Content of an event without what differs between the copies of two processes: time, number,
+/// start and server.
 fn content(payload: &[u8]) -> u64 {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     let mut add = |bytes: &[u8]| {
@@ -338,8 +338,8 @@ mod tests {
     }
 
     proptest! {
-        /// Two links that each give the whole stream, however interleaved and repeated: each event is
-        /// new exactly once.
+        /// Two links that each give the whole stream, however interleaved and repeated: each event
+        /// is new exactly once.
         #[test]
         fn each_event_is_new_once(
             steps in proptest::collection::vec(1_i64..4, 1..60),

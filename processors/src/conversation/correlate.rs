@@ -1,9 +1,9 @@
 //! *Correlate*: which conversation an event belongs to (DESIGN section 5).
 //!
-//! By CallUUID; a call not yet known by OrigCallUUID (a consult belongs to the call it was made from),
-//! ISLinkList, ConnID and NetworkCallID (the halves of a call over several sites); VQ events also by
-//! VQID; extension events, which carry nothing else, by ConnID. Aliases outlive the call by the
-//! gravestone's time.
+//! By CallUUID; a call not yet known by OrigCallUUID (a consult belongs to the call it was made
+//! from), ISLinkList, ConnID and NetworkCallID (the halves of a call over several sites); VQ events
+//! also by VQID; extension events, which carry nothing else, by ConnID. Aliases outlive the call by
+//! the gravestone's time.
 
 use std::collections::BTreeMap;
 

@@ -161,8 +161,8 @@ impl Attributes {
         keys.iter().any(|key| key.starts_with(prefix))
     }
 
-    /// How many people the extension's list of participants names (`LCTParty<n>`), recorders and the
-    /// like left out.
+    /// How many people the extension's list of participants names (`LCTParty<n>`), recorders and
+    /// the like left out.
     pub fn lct_parties(&self) -> usize {
         (0..LCT_MAX)
             .map_while(|n| self.extension(&format!("LCTParty{n}")))

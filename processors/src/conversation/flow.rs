@@ -77,8 +77,8 @@ pub enum Flow {
     Ended,
 }
 
-/// Applies one input. The one table of the machine: what an arm does stands in the functions below, in
-/// `transfer` and in `consult`.
+/// Applies one input. The one table of the machine: what an arm does stands in the functions below,
+/// in `transfer` and in `consult`.
 pub fn step(teller: &mut Teller<'_>, at_ms: i64, input: &Input) {
     let flow = teller.conversation.flow.clone();
     match (flow, input) {
@@ -181,9 +181,9 @@ pub fn step(teller: &mut Teller<'_>, at_ms: i64, input: &Input) {
             Input::Over,
         ) => end_all(teller, at_ms),
 
-        // What remains says nothing new in its state: VQ evidence after an agent was told is context,
-        // a treatment after the first is music, a second offer waits for the first to fail, a consult
-        // from nowhere is nobody's.
+        // What remains says nothing new in its state: VQ evidence after an agent was told is
+        // context, a treatment after the first is music, a second offer waits for the first to
+        // fail, a consult from nowhere is nobody's.
         (
             Flow::Ivr
             | Flow::Queued
@@ -219,8 +219,8 @@ pub fn give_up(teller: &mut Teller<'_>, at_ms: i64, reason: Reason) {
     end_all(teller, at_ms);
 }
 
-/// Moves a told conversation to Monitoring Suspension; an untold one is left out. A consulted leg is
-/// taken out: only the first two parties stay (seed 003, "Handling of Unsupported call flows").
+/// Moves a told conversation to Monitoring Suspension; an untold one is left out. A consulted leg
+/// is taken out: only the first two parties stay (seed 003, "Handling of Unsupported call flows").
 pub fn suspend(teller: &mut Teller<'_>, at_ms: i64, reason: Reason) {
     match teller.conversation.flow.clone() {
         Flow::Ended | Flow::Ignored | Flow::Suspended => {}
@@ -433,8 +433,8 @@ fn waiting_left(teller: &mut Teller<'_>, at_ms: i64, id: &str, leaving: Leaving)
     }
 }
 
-/// One party left and takes the conversation with it: it ends first, then the others (1 ms apart, as
-/// all times of a conversation), a pending transfer or consult being given up.
+/// One party left and takes the conversation with it: it ends first, then the others (1 ms apart,
+/// as all times of a conversation), a pending transfer or consult being given up.
 pub(super) fn hang_up(teller: &mut Teller<'_>, at_ms: i64, id: &str, leaving: Leaving) {
     let Some(first) = teller.conversation.leg_of(id).map(|l| l.id.clone()) else { return };
     let consulted = match &teller.conversation.flow {

@@ -2,8 +2,8 @@
 //! that means for the flow.
 //!
 //! Parties are known by (CallUUID, PartyUUID), never by DN, and VQ entries by VQID (call-models
-//! section 2, items 1 and 2). A person may be a party on two sites (one of them seen from afar) and in
-//! a main and a consult call; the flow hears of people, not of parties.
+//! section 2, items 1 and 2). A person may be a party on two sites (one of them seen from afar) and
+//! in a main and a consult call; the flow hears of people, not of parties.
 
 use std::collections::BTreeMap;
 
@@ -284,8 +284,8 @@ fn classify(
     }
 }
 
-/// What a change of a party means, for the root call or for a consult. A customer seen from afar says
-/// nothing that is not said at home.
+/// What a change of a party means, for the root call or for a consult. A customer seen from afar
+/// says nothing that is not said at home.
 fn inputs_of(
     conversation: &Conversation,
     party: &Party,
@@ -296,7 +296,11 @@ fn inputs_of(
     let id = party.id.clone();
     let root = conversation.is_root(&party.call);
     let is_customer = conversation.customer().is_some_and(|c| c.id == party.id);
+    if !is_customer && is_at_home(conversation, party) {
+        return Vec::new();
+    }
     match party.kind {
+        PartyKind::Service => Vec::new(),
         PartyKind::RoutingPoint => {
             let starts = root && after.treatment && !before.treatment;
             if starts { vec![Input::Treatment(id)] } else { Vec::new() }
@@ -310,7 +314,6 @@ fn inputs_of(
                 Vec::new()
             }
         }
-        PartyKind::External | PartyKind::Extension if is_at_home(conversation, party) => Vec::new(),
         PartyKind::External | PartyKind::Extension => {
             let talks = talk_inputs(before.talk, after.talk, id);
             let talks = if root { talks } else { talks.and_then(consulting) };
@@ -323,7 +326,8 @@ fn inputs_of(
     }
 }
 
-/// What a change of what somebody does means, if it means anything: an answer and a hold are told once.
+/// What a change of what somebody does means, if it means anything: an answer and a hold are told
+/// once.
 fn talk_inputs(before: Talk, after: Talk, id: String) -> Option<Input> {
     match after {
         _ if before == after => None,
@@ -370,8 +374,8 @@ fn party_left(conversation: &mut Conversation, event: &Event) -> Vec<Input> {
     }
 }
 
-/// Whether a person seen from afar has been seen at home, where the truth is; of somebody outside the
-/// party at the site where the call came in is that.
+/// Whether a person seen from afar has been seen at home, where the truth is; of somebody outside
+/// the party at the site where the call came in is that.
 fn is_at_home(conversation: &Conversation, party: &Party) -> bool {
     let home = |p: &Party| !p.remote && p.person == party.person;
     let outside = party.kind == PartyKind::External;
@@ -390,8 +394,8 @@ fn seen_elsewhere(conversation: &Conversation, party: &Party) -> bool {
     party.remote && conversation.parties.iter().any(|p| same_part(p) && same_person(p))
 }
 
-/// A call is merged into the root call: by its end (`RefCallUUID`) or by a moved party, whichever is
-/// heard first.
+/// A call is merged into the root call: by its end (`RefCallUUID`) or by a moved party, whichever
+/// is heard first.
 fn merged(
     conversation: &mut Conversation,
     call: &str,
@@ -431,7 +435,8 @@ pub fn absorb(conversation: &mut Conversation, other: Conversation, sibling: &st
     }
 }
 
-/// The parties and entries of a group become those of the root call: what they do is news to the flow.
+/// The parties and entries of a group become those of the root call: what they do is news to the
+/// flow.
 fn join(conversation: &mut Conversation, group: &str) -> Vec<Input> {
     let root = conversation.root.clone();
     let joining: Vec<String> = conversation

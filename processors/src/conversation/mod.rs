@@ -2,8 +2,8 @@
 //! told of its calls (DESIGN section 5).
 //!
 //! An event passes `copies` (has it been seen?), `order` (can something older still come?),
-//! `correlate` (which conversation?), `legs` (who is in the call?) and `flow` (what is to be told?);
-//! `tell` gives the commands their ids and times.
+//! `correlate` (which conversation?), `legs` (who is in the call?) and `flow` (what is to be
+//! told?); `tell` gives the commands their ids and times.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -65,7 +65,8 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// W = 2 s, gravestone 10 minutes, idle 12 hours, no after-call work, `DispositionCode`, `GSW_`.
+    /// W = 2 s, gravestone 10 minutes, idle 12 hours, no after-call work, `DispositionCode`,
+    /// `GSW_`.
     fn default() -> Self {
         Self {
             wait_ms: 2_000,
@@ -305,8 +306,8 @@ impl ConversationProcessor {
         });
     }
 
-    /// Two conversations that turn out to be one by a link learned late: one that was not told joins
-    /// the other; of two that were, the older goes on and the younger's open legs are ended.
+    /// Two conversations that turn out to be one by a link learned late: one that was not told
+    /// joins the other; of two that were, the older goes on and the younger's open legs are ended.
     fn unite(&mut self, conversation: Conversation, event: &Event) -> Conversation {
         let twin = self.aliases.twin(&conversation);
         let Some((other, call)) = twin else { return conversation };
@@ -584,8 +585,8 @@ fn busy(conversation: &Conversation) -> impl Iterator<Item = &String> {
     conversation.open_legs().flat_map(|leg| &leg.subjects).filter_map(here)
 }
 
-/// The stream of a record: of a bridge's link the server pair, whichever of the two is followed; of a
-/// file the server.
+/// The stream of a record: of a bridge's link the server pair, whichever of the two is followed; of
+/// a file the server.
 fn stream_of(raw: &RawEvent) -> StreamKey {
     let pair = raw.link.split_once('/').map(|(_, pair)| pair);
     (pair.unwrap_or(&raw.source).to_owned(), raw.stream.unwrap_or(Stream::Dn))

@@ -1,5 +1,5 @@
-//! Why a call, a party or the rest of a conversation is left out: one closed list, the same codes in
-//! outcomes, metrics and documentation (docs/call-flows.md).
+//! Why a call, a party or the rest of a conversation is left out: one closed list, the same codes
+//! in outcomes, metrics and documentation (docs/call-flows.md).
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,8 @@ pub enum Reason {
     SecondCall,
     /// Automated outbound: the call carries a campaign's user data (unsupported scenario 3).
     Campaign,
-    /// A call with parties of another site whose other half is not known (seed 003, Limitations: COF).
+    /// A call with parties of another site whose other half is not known (seed 003, Limitations:
+    /// COF).
     CallOverflow,
     /// Two conversations that both had been told turned out to be one; the younger was ended.
     Merged,

@@ -15,7 +15,8 @@ use super::tell::{Destination, NewLeg, Teller};
 /// How long a customer may be alone in a conversation (gc/scenarios section 3, invariant f).
 const ALONE_MAX_MS: i64 = 1_000;
 
-/// The customer goes from an IVR or queue to a queue: a transfer that is complete at once (flow 02).
+/// The customer goes from an IVR or queue to a queue: a transfer that is complete at once (flow
+/// 02).
 pub(super) fn holder_to_queue(teller: &mut Teller<'_>, at_ms: i64, from: LegKind, entry: &str) {
     if let Some(from) = leg_id(teller.conversation, from) {
         to_queue(teller, at_ms, &from, entry, at_ms);
@@ -86,8 +87,8 @@ pub(super) fn overflow(teller: &mut Teller<'_>, at_ms: i64) {
     }
 }
 
-/// The call is offered to an agent or phone by the IVR or queue that has it: a transfer begins. An IVR
-/// or queue leaves a phone to itself at once (flow 13), an agent when it answers (flow 03).
+/// The call is offered to an agent or phone by the IVR or queue that has it: a transfer begins. An
+/// IVR or queue leaves a phone to itself at once (flow 13), an agent when it answers (flow 03).
 pub(super) fn offer(teller: &mut Teller<'_>, at_ms: i64, id: &str) {
     match reach(teller.conversation, id) {
         Reach::Agent(party) | Reach::Phone(party) => {
@@ -228,8 +229,8 @@ fn complete(teller: &mut Teller<'_>, at_ms: i64) {
     }
 }
 
-/// Somebody leaves while the call is offered: the customer gives up, or it is not taken and the call
-/// returns to what offered it (flow 05).
+/// Somebody leaves while the call is offered: the customer gives up, or it is not taken and the
+/// call returns to what offered it (flow 05).
 pub(super) fn offered_left(
     teller: &mut Teller<'_>,
     at_ms: i64,
@@ -297,8 +298,8 @@ pub(super) fn left_to(teller: &mut Teller<'_>, began_ms: i64, at_ms: i64, from: 
     }
 }
 
-/// When a person who transferred at `began_ms` leaves, if the destination is there at `at_ms`: at once,
-/// unless the customer would be alone for long.
+/// When a person who transferred at `began_ms` leaves, if the destination is there at `at_ms`: at
+/// once, unless the customer would be alone for long.
 fn leaves_ms(began_ms: i64, at_ms: i64) -> i64 {
     if at_ms - began_ms < ALONE_MAX_MS { began_ms } else { at_ms }
 }
