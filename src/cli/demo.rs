@@ -155,7 +155,10 @@ impl Screen {
         let bar = ProgressBar::new(args.calls);
         let style = ProgressStyle::with_template("  calls {pos:>4}/{len} {bar:30} {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        complain("Engage (simulated) -> bridges -> log -> processor -> sink -> Genesys Cloud (simulated)");
+        complain(
+            "Engage (simulated) -> bridges -> log -> processor -> sink -> \
+             Genesys Cloud (simulated)",
+        );
         Self(Some(bar))
     }
 
@@ -163,7 +166,8 @@ impl Screen {
         let Some(bar) = &self.0 else { return };
         bar.set_position(moment.site.finished);
         bar.set_message(format!(
-            "queued {:>3}  talking {:>3}  |  told: {:>4} conversations, {:>4} open, {:>6} events, {:>4} requests",
+            "queued {:>3}  talking {:>3}  |  told: {:>4} conversations, {:>4} open, \
+             {:>6} events, {:>4} requests",
             moment.site.queued,
             moment.site.talking,
             moment.org.conversations,

@@ -48,7 +48,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         match directory::load(file) {
             Ok(known) => know(&mut config, &known),
             Err(errors) => {
-                errors.iter().for_each(|error| complain(&format!("{error}\n")));
+                for error in &errors {
+                    complain(&format!("{error}\n"));
+                }
                 return Ok(ExitCode::from(super::BAD_CONFIG));
             }
         }

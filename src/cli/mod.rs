@@ -55,7 +55,7 @@ pub fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Run(args) => run::run(&args),
-        Command::Validate(args) => validate::run(&args),
+        Command::Validate(args) => Ok(validate::run(&args)),
         Command::Translate(args) => translate::run(&args),
         Command::Topics(args) => topics::run(&args),
         Command::EngageSim(args) => engage_sim::run(&args),

@@ -9,9 +9,7 @@ use trunkline_schemas::codec::{self, DirectoryValue};
 use trunkline_schemas::state::StateValue;
 use trunkline_schemas::time::iso_millis;
 use trunkline_schemas::topics::{CATALOGUE, ValueKind};
-use trunkline_schemas::{
-    ConversationCommand, Outcome, RawEvent, Record, Segment, Stored, Topic,
-};
+use trunkline_schemas::{ConversationCommand, Outcome, RawEvent, Record, Segment, Stored, Topic};
 
 use super::{ConfigArg, load, say};
 use crate::clock;

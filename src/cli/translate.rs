@@ -36,7 +36,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let directory = match directory::load(&args.directory) {
         Ok(directory) => directory,
         Err(errors) => {
-            errors.iter().for_each(|error| complain(&format!("{error}\n")));
+            for error in &errors {
+                complain(&format!("{error}\n"));
+            }
             return Ok(ExitCode::from(super::BAD_CONFIG));
         }
     };

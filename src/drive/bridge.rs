@@ -66,9 +66,7 @@ impl Writer for LogWriter {
         let mut position = None;
         for out in &batch {
             records.push(match out {
-                RawOut::Raw(event) => {
-                    raw_output(event, self.partition).map_err(WriteError::new)?
-                }
+                RawOut::Raw(event) => raw_output(event, self.partition).map_err(WriteError::new)?,
                 RawOut::Dead(record) => {
                     let partition = self.partition;
                     Output { topic: DEAD_INGEST, partition, record: record.clone() }
@@ -165,8 +163,7 @@ pub fn read_state(log: &dyn Log, key: &str) -> Result<Option<Vec<u8>>, LogError>
 
 /// Writes a tick each second into the partition of a domain (DESIGN law 3).
 pub async fn tick(shell: Shell, domain: String, partition: Partition) {
-    let progress =
-        shell.health.watch(format!("tick-{domain}"), LOOP_LIMIT, clock::uptime());
+    let progress = shell.health.watch(format!("tick-{domain}"), LOOP_LIMIT, clock::uptime());
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {

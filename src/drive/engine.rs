@@ -74,7 +74,8 @@ impl Engine {
         for (partition, domain) in plan.domains.iter().enumerate() {
             let partition = partition as Partition;
             if plan.parts.processors {
-                let (shell, name, settings) = (shell.clone(), domain.name.clone(), plan.settings.clone());
+                let (shell, name, settings) =
+                    (shell.clone(), domain.name.clone(), plan.settings.clone());
                 engine.thread(&format!("conversation-{partition}"), plan, move || {
                     processor::run(&shell, &name, partition, &settings);
                 })?;

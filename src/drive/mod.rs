@@ -97,10 +97,11 @@ pub enum TaskError {
     Panicked(i64),
 }
 
+/// Changed state by key; `None` forgets the key.
+type StateChanges = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
 /// State as it is written: in its envelope.
-fn wrap_state(
-    state: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, TaskError> {
+fn wrap_state(state: StateChanges) -> Result<StateChanges, TaskError> {
     let wrap = |(key, body): (Vec<u8>, Option<Vec<u8>>)| {
         let value = body.map(|body| codec::encode(&StateValue { version: 1, body })).transpose();
         value.map(|value| (key, value)).map_err(|e| TaskError::State(e.to_string()))

@@ -22,12 +22,8 @@ use crate::log::{Step, Task, TaskSpec};
 
 /// Runs the conversation processor of a domain until the process stops.
 pub fn run(shell: &Shell, domain: &str, partition: Partition, settings: &Settings) {
-    let spec = TaskSpec {
-        name: "conversation",
-        input: RAW_TLIB,
-        partition,
-        state: STATE_CONVERSATION,
-    };
+    let spec =
+        TaskSpec { name: "conversation", input: RAW_TLIB, partition, state: STATE_CONVERSATION };
     let progress = shell.health.watch(spec.id(), LOOP_LIMIT, clock::uptime());
     let ready = shell.health.condition(spec.id());
     let mut poisoned = BTreeSet::new();

@@ -106,8 +106,7 @@ impl Rehearsal {
     /// An address or the log cannot be opened.
     pub async fn start(script: Script) -> anyhow::Result<Self> {
         let roles = 3 * script.bridges.len();
-        let site =
-            engage::start(EngageConfig { wait_for_clients: roles, ..script.site }).await?;
+        let site = engage::start(EngageConfig { wait_for_clients: roles, ..script.site }).await?;
         let directory: DirectoryFile = serde_json::from_value(site.directory())?;
         let mut org = GcConfig {
             requests_per_minute: script.requests_per_minute.unwrap_or(u32::MAX),
@@ -118,13 +117,9 @@ impl Rehearsal {
         let client = (org.client_id.clone(), org.client_secret.clone());
         let org = gc::start(org).await?;
 
-        let (path, kept) = match script.log {
-            Some(path) => (path, None),
-            None => {
-                let directory = tempfile::tempdir()?;
-                (directory.path().to_owned(), Some(directory))
-            }
-        };
+        let kept = script.log.is_none().then(tempfile::tempdir).transpose()?;
+        let path = script.log.or_else(|| kept.as_ref().map(|kept| kept.path().to_owned()));
+        let path = path.unwrap_or_default();
         let log: Arc<dyn Log> = Embedded::open(&path, Arc::new(clock::now_ms))?;
         let layouts = topology::layouts(1, script.partitions);
         log.ensure(&layouts)?;

@@ -289,16 +289,14 @@ fn count(outputs: &[(Topic, Record)]) {
 
 fn log_answer(spec: &TaskSpec, wave: WaveId, reply: &Reply) {
     let (task, correlation) = (spec.id(), reply.correlation_id.as_deref().unwrap_or("none"));
-    match &reply.answer {
-        Answer::Accepted { errors } if errors.is_empty() => {
+    if let Answer::Accepted { errors } = &reply.answer {
+        if errors.is_empty() {
             tracing::debug!(task, wave, correlation, "accepted");
-        }
-        Answer::Accepted { errors } => {
+        } else {
             tracing::warn!(task, wave, correlation, refused = errors.len(), "events refused");
         }
-        other => {
-            let status = reply.status.unwrap_or_default();
-            tracing::warn!(task, wave, correlation, status, answer = ?other, "not accepted");
-        }
+    } else {
+        let status = reply.status.unwrap_or_default();
+        tracing::warn!(task, wave, correlation, status, answer = ?reply.answer, "not accepted");
     }
 }

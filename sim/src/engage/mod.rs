@@ -253,6 +253,7 @@ fn next_port(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
+#[expect(clippy::disallowed_methods, reason = "the simulated site has a clock of its own")]
 fn now_micros() -> i64 {
     jiff::Timestamp::now().as_microsecond()
 }

@@ -30,6 +30,10 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the simulated organisation has a clock of its own"
+    )]
     pub(super) fn new(org: Org, wires: Wires) -> Self {
         Self { org: Arc::new(Mutex::new(org)), wires, started: Instant::now() }
     }
