@@ -97,7 +97,7 @@ async fn a_slow_answer_comes_after_the_events_were_applied() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), applied).await.expect("the event is applied");
+    tokio::time::timeout(Duration::from_mins(1), applied).await.expect("the event is applied");
     assert!(!waiting.is_finished());
     waiting.abort();
     assert_eq!(caller.post(&external(1, 0)).await.0, 200);

@@ -141,9 +141,8 @@ impl World {
         prop_assert!(is_ready);
         prop_assert!(wave.commands.len() <= self.config.max_events_per_request);
         for command in &wave.commands {
-            let with_outcome = |o: &trunkline_schemas::Outcome| {
-                o.event_id.as_ref() == Some(&command.event_id)
-            };
+            let with_outcome =
+                |o: &trunkline_schemas::Outcome| o.event_id.as_ref() == Some(&command.event_id);
             prop_assert!(
                 !self.durable.outcomes.iter().any(with_outcome),
                 "sent again after its outcome was durable"
@@ -164,7 +163,6 @@ impl World {
         let wave = self.flying.remove(usize::from(which) % self.flying.len());
         let cut = || Answer::Ambiguous { why: "cut".into() };
         let answer = match fate {
-            Fate::Good => self.applied(&wave, 0),
             Fate::Again(bits) => self.applied(&wave, bits),
             Fate::AppliedAndCut => {
                 self.applied(&wave, 0);
@@ -178,7 +176,7 @@ impl World {
             Fate::BadRequest if wave.commands.len() > 1 => {
                 Answer::BadRequest { code: String::new(), message: String::new() }
             }
-            Fate::BadRequest => self.applied(&wave, 0),
+            Fate::Good | Fate::BadRequest => self.applied(&wave, 0),
         };
         self.sink.answered(wave.id, answer, self.now_ms, f64::from(which) / 255.0);
     }

@@ -4,9 +4,7 @@ mod support;
 
 use support::{Durable, START_MS, answer, conversation, record_of, stored, text};
 use trunkline_schemas::{ConversationCommand, OutcomeStatus, Record, Stored};
-use trunkline_sinks::conversation::{
-    BLOCKED_MIN_MS, BREAKER_MAX_MS, Gate, MAX_WHY_CHARS, Memory,
-};
+use trunkline_sinks::conversation::{BLOCKED_MIN_MS, BREAKER_MAX_MS, Gate, MAX_WHY_CHARS, Memory};
 use trunkline_sinks::{Answer, ConversationSink, SinkConfig};
 
 /// The caller's loop with a virtual clock.
@@ -208,8 +206,8 @@ fn one_conversation() {
             given: "ext+",
             answers: &["400"],
             waves: &["ext+"],
-            outcomes: &["ext+ Refused/code"],
-            dead: &["code"],
+            outcomes: &["ext+ Refused/refused"],
+            dead: &["refused"],
         },
         Row {
             name: "too large is too large, whatever came before",
@@ -344,7 +342,7 @@ fn only_so_many_waves_are_in_flight() {
 
 #[test]
 fn a_spoilt_request_is_halved_until_the_event_stands_alone() {
-    for (said, code) in [("400", "code"), ("413", "request_too_large"), ("409", "code")] {
+    for (said, code) in [("400", "refused"), ("413", "request_too_large"), ("409", "refused")] {
         let mut bench = Bench::new(SinkConfig::default());
         for n in 0..100 {
             bench.append(&conversation(&format!("c{n:02}"), "ext+")[0]);

@@ -78,7 +78,7 @@ impl Default for GcConfig {
             wrap_up_codes: None,
             source_id: None,
             requests_per_minute: 300,
-            token_lifetime: Duration::from_secs(24 * 60 * 60),
+            token_lifetime: Duration::from_hours(24),
             dedup: true,
             faults: FaultPlan::default(),
         }

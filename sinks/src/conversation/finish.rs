@@ -34,7 +34,7 @@ pub(super) enum End {
     /// Refused after an attempt of unknown outcome.
     Assumed { why: String },
     /// Refused for good.
-    Refused { code: String, why: String },
+    Refused { code: &'static str, why: String },
     /// Not sent: the gate is closed.
     Gated,
     /// Not sent: accepted before.
@@ -64,20 +64,20 @@ impl Finished {
             records.push((topics::OUTCOME_CONVERSATION, record));
         }
         if let Some((code, why)) = self.cause_of_death() {
-            records.push((topics::DEAD_CONVERSATION_SINK, self.dead_letter(&code, &why, now_ms)));
+            records.push((topics::DEAD_CONVERSATION_SINK, self.dead_letter(code, &why, now_ms)));
         }
         records
     }
 
     /// Code and reason, if the event was not applied.
-    pub(super) fn cause_of_death(&self) -> Option<(String, String)> {
+    pub(super) fn cause_of_death(&self) -> Option<(&'static str, String)> {
         match &self.end {
             End::Applied | End::Assumed { .. } | End::Duplicate => None,
-            End::Refused { code, why } => Some((code.clone(), why.clone())),
+            End::Refused { code, why } => Some((code, why.clone())),
             End::Gated => {
-                Some((CODE_GATED.into(), "an earlier event of the conversation was refused".into()))
+                Some((CODE_GATED, "an earlier event of the conversation was refused".into()))
             }
-            End::Undecodable { why } => Some((CODE_UNDECODABLE.into(), why.clone())),
+            End::Undecodable { why } => Some((CODE_UNDECODABLE, why.clone())),
         }
     }
 
@@ -85,15 +85,11 @@ impl Finished {
         let (status, code, reason) = match &self.end {
             End::Duplicate | End::Undecodable { .. } => return None,
             End::Applied => (OutcomeStatus::Accepted, None, None),
-            End::Assumed { why } => (
-                OutcomeStatus::AssumedApplied,
-                Some(CODE_ASSUMED_APPLIED.to_owned()),
-                Some(why.clone()),
-            ),
-            End::Refused { code, why } => {
-                (OutcomeStatus::Refused, Some(code.clone()), Some(why.clone()))
+            End::Assumed { why } => {
+                (OutcomeStatus::AssumedApplied, Some(CODE_ASSUMED_APPLIED), Some(why.clone()))
             }
-            End::Gated => (OutcomeStatus::Gated, Some(CODE_GATED.to_owned()), None),
+            End::Refused { code, why } => (OutcomeStatus::Refused, Some(*code), Some(why.clone())),
+            End::Gated => (OutcomeStatus::Gated, Some(CODE_GATED), None),
         };
         let command = self.command.as_ref()?;
         Some(Outcome {
@@ -104,7 +100,7 @@ impl Finished {
             event_id: Some(command.event_id.clone()),
             seq: self.stored.is_some().then_some(command.seq),
             event: Some(command.event.array().to_owned()),
-            code,
+            code: code.map(str::to_owned),
             reason: reason.map(|r| short(&r)),
             attempts: self.attempts,
             at_ms: now_ms,

@@ -23,15 +23,18 @@
 //! 4. Nothing is dropped: every command ends in one outcome, and unless it was applied, in a dead
 //!    letter.
 
+mod config;
 mod finish;
 mod gate;
+mod live;
 mod request;
 mod wave;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
-use trunkline_schemas::{ConversationCommand, Offset, Record, Stored, Topic};
+use trunkline_schemas::{ConversationCommand, Offset, Stored};
 
+pub use config::{Backlog, Counters, SinkConfig, SinkStep};
 pub use finish::{
     CODE_ASSUMED_APPLIED, CODE_GATED, CODE_REFUSED, CODE_RETRIES_EXHAUSTED, CODE_TOO_LARGE,
     CODE_UNANSWERED, CODE_UNDECODABLE, MAX_WHY_CHARS,
@@ -43,102 +46,10 @@ pub use wave::{
 };
 
 use finish::{End, Finished};
+use live::{Conversation, Item};
 
 /// The name of this sink in headers and causes.
 pub const STAGE: &str = "conversation-sink";
-
-/// The limits and lifetimes of the sink.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SinkConfig {
-    /// Events in one request; GC takes 100 (`max.batch.size.surpassed`).
-    pub max_events_per_request: usize,
-    /// Events of one conversation in one request. A restart must find the value it had before, or
-    /// a greater one: it says how many events may have been on the wire.
-    pub per_conversation: usize,
-    /// Requests in flight, over disjoint conversations.
-    pub max_waves_in_flight: usize,
-    /// How often an event is sent that GC calls retryable, or that alone stays without an answer.
-    pub max_attempts: u32,
-    /// How long the state of a conversation that is over is kept, milliseconds of append time.
-    pub gravestone_ms: i64,
-    /// How long the state of a conversation whose legs never end is kept, milliseconds of append
-    /// time.
-    pub abandoned_ms: i64,
-    /// How long the own end of a party left alone is waited for, milliseconds of the sink's clock.
-    pub alone_grace_ms: i64,
-    /// Commands that may wait in memory.
-    pub max_waiting: usize,
-}
-
-impl Default for SinkConfig {
-    fn default() -> Self {
-        Self {
-            max_events_per_request: 100,
-            per_conversation: 1,
-            max_waves_in_flight: 4,
-            max_attempts: 20,
-            gravestone_ms: 3_600_000,
-            abandoned_ms: 7 * 86_400_000,
-            alone_grace_ms: 2_000,
-            max_waiting: 10_000,
-        }
-    }
-}
-
-/// What has happened since the sink was made; only grows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Events GC accepted.
-    pub accepted: u64,
-    /// Events GC refused for good, or that ran out of attempts.
-    pub refused: u64,
-    /// Events not sent because the gate of their conversation was closed.
-    pub gated: u64,
-    /// Resends refused after an attempt without an answer, counted as applied.
-    pub assumed_applied: u64,
-    /// Commands skipped because GC had accepted their event id before.
-    pub duplicates: u64,
-    /// Records skipped because they were done with before a restart.
-    pub already_done: u64,
-    /// Events sent again.
-    pub retries: u64,
-    /// Dead letters.
-    pub dead: u64,
-    /// Errors GC reported for events that were not in the request.
-    pub unknown_errors: u64,
-    /// Ends the sink made for a party left alone.
-    pub gate_ends: u64,
-    /// Holes in the numbering of a conversation.
-    pub seq_gaps: u64,
-    /// Requests given out.
-    pub waves: u64,
-    /// Conversations whose state was forgotten although a leg was open.
-    pub abandoned: u64,
-}
-
-/// One atomic step: to be committed before anything else is sent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SinkStep {
-    /// Outcomes and dead letters with their topics.
-    pub outputs: Vec<(Topic, Record)>,
-    /// Changed state by conversation id, as JSON; `None` forgets it.
-    pub state: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    /// Offset of the oldest input record not done with.
-    pub next: Offset,
-}
-
-/// What waits, for health and lag.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Backlog {
-    /// Commands not done with.
-    pub waiting: usize,
-    /// Requests in flight.
-    pub in_flight: usize,
-    /// Append time of the oldest command not done with, milliseconds since 1970.
-    pub oldest_append_ms: Option<i64>,
-    /// Why GC lets nobody in (log-in or permission), if so.
-    pub blocked: Option<String>,
-}
 
 /// State that could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -146,80 +57,6 @@ pub struct Backlog {
 pub struct RestoreError {
     key: String,
     source: serde_json::Error,
-}
-
-/// One command on its way.
-#[derive(Clone, Debug)]
-struct Item {
-    /// The command, or why there is none.
-    told: Result<ConversationCommand, String>,
-    /// Its record; the sink's own events have none.
-    stored: Option<Stored>,
-    attempts: i32,
-    /// Answers that called it retryable.
-    retries: u32,
-    /// An attempt may have been applied.
-    ambiguous: bool,
-}
-
-impl Item {
-    fn offset(&self) -> Option<Offset> {
-        self.stored.as_ref().map(|s| s.offset)
-    }
-
-    fn event_id(&self) -> &str {
-        self.told.as_ref().map_or("", |c| c.event_id.as_str())
-    }
-}
-
-/// One conversation: what is durable of it and what is not.
-#[derive(Debug, Default)]
-struct Conversation {
-    memory: Memory,
-    waiting: VecDeque<Item>,
-    /// How many of `waiting`, from the front, are on the wire.
-    in_flight: usize,
-    /// It changed since the last step.
-    changed: bool,
-    /// Backoff of this conversation alone, milliseconds since 1970.
-    not_before_ms: i64,
-    failures: u32,
-    /// The largest request it may ride in, to find the event that spoils requests.
-    ride_limit: Option<usize>,
-    /// Unanswered requests while others were answered, and the count of those at the last one.
-    strikes: u32,
-    strike_mark: Option<u64>,
-    /// How many more records may have been on the wire before the restart.
-    restart_window: usize,
-    offered_seq: i64,
-    /// When the end of the party left alone is decided.
-    alone_due_ms: Option<i64>,
-    listed: Option<Offset>,
-    expires_ms: Option<i64>,
-}
-
-impl Conversation {
-    /// What to do with the head without asking GC, if anything.
-    fn verdict_of_head(&self) -> Option<End> {
-        match &self.waiting.front()?.told {
-            Err(why) => Some(End::Undecodable { why: why.clone() }),
-            Ok(c) if self.memory.has_accepted(&c.event_id) => Some(End::Duplicate),
-            Ok(c) if !self.memory.passes(&c.event) => Some(End::Gated),
-            Ok(_) => None,
-        }
-    }
-
-    /// The party left alone, unless its own end is at the head and in time.
-    fn left_alone(&self) -> bool {
-        let head = self.waiting.front().and_then(|item| item.told.as_ref().ok());
-        self.memory.left_alone().is_some_and(|leg| {
-            !head.is_some_and(|command| self.memory.ends_in_time(leg, command))
-        })
-    }
-
-    fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.alone_due_ms.is_none()
-    }
 }
 
 /// The sink of one partition of `command.conversation`.
@@ -316,10 +153,10 @@ impl ConversationSink {
         self.read_to = self.read_to.max(stored.offset + 1);
         self.stream_ms = self.stream_ms.max(stored.append_time_ms);
         let window = self.config.per_conversation;
-        let c = self.conversations.entry(key.to_owned()).or_insert_with(|| Conversation {
-            restart_window: window,
-            ..Conversation::default()
-        });
+        let c = self
+            .conversations
+            .entry(key.to_owned())
+            .or_insert_with(|| Conversation { restart_window: window, ..Conversation::default() });
         if c.memory.has_done(stored.offset) || self.unfinished.contains_key(&stored.offset) {
             self.counters.already_done += 1;
             return;

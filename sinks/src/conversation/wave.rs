@@ -8,11 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use trunkline_schemas::ConversationCommand;
 
-use super::finish::{
-    CODE_REFUSED, CODE_RETRIES_EXHAUSTED, CODE_TOO_LARGE, CODE_UNANSWERED, End,
-};
+use super::ConversationSink;
+use super::finish::{CODE_REFUSED, CODE_RETRIES_EXHAUSTED, CODE_TOO_LARGE, CODE_UNANSWERED, End};
 use super::gate::Gate;
-use super::{Conversation, ConversationSink, Item};
+use super::live::{Conversation, Item};
 use crate::genesys_cloud::retry::{backoff_ms, retry_after_ms};
 use crate::genesys_cloud::{Answer, EventError};
 
@@ -67,7 +66,7 @@ impl Flight {
 /// What an answer says of one event.
 enum Said {
     Accepted,
-    Refused { code: String, why: String },
+    Refused { code: &'static str, why: String },
     Retryable { why: String },
 }
 
@@ -118,16 +117,17 @@ impl ConversationSink {
         match answer {
             Answer::Accepted { errors } => self.accepted(parts, errors, now_ms, jitter),
             Answer::BadRequest { code, message } | Answer::Conflict { code, message } => {
-                self.spoilt(&parts, events, |_| Said::Refused {
-                    code: if code.is_empty() { CODE_REFUSED.into() } else { code },
-                    why: message,
+                let why = format!("{code}: {message}");
+                self.spoilt(&parts, events, &mut |_| Said::Refused {
+                    code: CODE_REFUSED,
+                    why: why.clone(),
                 });
             }
-            Answer::TooLarge => self.spoilt(&parts, events, |item| {
+            Answer::TooLarge => self.spoilt(&parts, events, &mut |item| {
                 // Too large is too large: no earlier attempt can have been applied.
                 item.ambiguous = false;
                 let why = "the request is over the size limit with this event alone".into();
-                Said::Refused { code: CODE_TOO_LARGE.into(), why }
+                Said::Refused { code: CODE_TOO_LARGE, why }
             }),
             Answer::Ambiguous { why } => {
                 for (key, take) in &parts {
@@ -151,11 +151,11 @@ impl ConversationSink {
     /// is offered or answered.
     pub fn wake_at(&self) -> Option<i64> {
         let alone = self.alone.iter().filter_map(|key| self.conversations.get(key));
-        let decide = alone.map(|c| c.alone_due_ms.unwrap_or(i64::MIN)).min();
+        let decide = alone.map(|c| c.alone_due_ms.unwrap_or(0)).min();
         let closed = self.flight.closed_until_ms;
         let send = self.listed().filter(|c| !c.changed).map(|c| c.not_before_ms.max(closed));
         let send = if self.has_seat() { send.min() } else { None };
-        let commit = (!self.changed.is_empty()).then_some(i64::MIN);
+        let commit = (!self.changed.is_empty()).then_some(0);
         [decide, send, commit].into_iter().flatten().min()
     }
 
@@ -267,7 +267,7 @@ impl ConversationSink {
                 if error.retryable {
                     Said::Retryable { why: error.message.clone() }
                 } else {
-                    Said::Refused { code: CODE_REFUSED.into(), why: error.message.clone() }
+                    Said::Refused { code: CODE_REFUSED, why: error.message.clone() }
                 }
             });
         }
@@ -279,14 +279,11 @@ impl ConversationSink {
         &mut self,
         parts: &[(String, usize)],
         events: usize,
-        said: impl FnOnce(&mut Item) -> Said,
+        said: &mut dyn FnMut(&mut Item) -> Said,
     ) {
-        if let ([(key, 1)], 1) = (parts, events) {
-            let mut said = Some(said);
-            // One event, so the closure is asked once.
-            self.judge(key, 1, 0, 0.0, &mut |item| {
-                said.take().map_or(Said::Accepted, |say| say(item))
-            });
+        if let ([(key, _)], 1) = (parts, events) {
+            // What was said is final, so there is nothing to wait for: no time, no jitter.
+            self.judge(key, 1, 0, 0.0, said);
             return;
         }
         for (key, _) in parts {
@@ -322,7 +319,7 @@ impl ConversationSink {
                     if item.retries < self.config.max_attempts {
                         kept.push(item);
                     } else {
-                        ends.push((item, End::Refused { code: CODE_RETRIES_EXHAUSTED.into(), why }));
+                        ends.push((item, End::Refused { code: CODE_RETRIES_EXHAUSTED, why }));
                     }
                 }
             }
@@ -372,7 +369,7 @@ impl ConversationSink {
             c.strikes = 0;
             c.ride_limit = None;
             if let Some(item) = c.waiting.pop_front() {
-                let end = End::Refused { code: CODE_UNANSWERED.into(), why: why.to_owned() };
+                let end = End::Refused { code: CODE_UNANSWERED, why: why.to_owned() };
                 self.finish(key, item, end);
             }
         }

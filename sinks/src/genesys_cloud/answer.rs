@@ -87,9 +87,7 @@ pub fn classify(status: u16, retry_after: Option<&str>, body: Option<&[u8]>) -> 
             Err(why) => Answer::Ambiguous { why: format!("{status}: {why}") },
         };
     }
-    let error = body
-        .and_then(|b| serde_json::from_slice::<ErrorBody>(b).ok())
-        .unwrap_or_default();
+    let error = body.and_then(|b| serde_json::from_slice::<ErrorBody>(b).ok()).unwrap_or_default();
     let code = error.code.unwrap_or_default();
     let message = error.message.unwrap_or_default();
     match status {
@@ -98,9 +96,9 @@ pub fn classify(status: u16, retry_after: Option<&str>, body: Option<&[u8]>) -> 
         408 | 500..=599 => Answer::Ambiguous { why: format!("{status} {code}").trim_end().into() },
         409 => Answer::Conflict { code, message },
         413 => Answer::TooLarge,
-        429 => Answer::RateLimited {
-            retry_after_s: retry_after.and_then(|s| s.trim().parse().ok()),
-        },
+        429 => {
+            Answer::RateLimited { retry_after_s: retry_after.and_then(|s| s.trim().parse().ok()) }
+        }
         _ => Answer::Refused { status, code },
     }
 }
@@ -179,7 +177,10 @@ mod tests {
                 accepted(vec![event_error("no", true)]),
             ),
             (r#"{"errors":[{"eventId":"e"}]}"#, accepted(vec![event_error("", false)])),
-            (r#"{"errors":[{"message":"whose?"}]}"#, ambiguous("200: errors is no list of EventError")),
+            (
+                r#"{"errors":[{"message":"whose?"}]}"#,
+                ambiguous("200: errors is no list of EventError"),
+            ),
             (r#"{"errors":"many"}"#, ambiguous("200: errors is no list of EventError")),
             (r#"{"message":"hm"}"#, ambiguous("200: the body is no BatchEventResponse")),
             ("[]", ambiguous("200: the body is no JSON object")),

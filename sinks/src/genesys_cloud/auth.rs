@@ -85,15 +85,16 @@ impl Auth {
         now_ms: i64,
     ) -> Result<Token, AuthError> {
         let mut state = self.state.lock().await;
-        if let Some((token, renew_at_ms)) = &state.token {
-            if *renew_at_ms > now_ms && spent != Some(token.generation) {
-                return Ok(token.clone());
-            }
+        if let Some((token, renew_at_ms)) = &state.token
+            && *renew_at_ms > now_ms
+            && spent != Some(token.generation)
+        {
+            return Ok(token.clone());
         }
-        if let Some((error, until_ms)) = &state.failure {
-            if *until_ms > now_ms {
-                return Err(error.clone());
-            }
+        if let Some((error, until_ms)) = &state.failure
+            && *until_ms > now_ms
+        {
+            return Err(error.clone());
         }
         match self.log_in(http).await {
             Ok(answer) => {

@@ -62,7 +62,18 @@ pub(crate) fn text(event: &VoiceEvent) -> String {
         VoiceEvent::CommunicationEnded(_) => "-",
         VoiceEvent::HoldUpdated(_) => "h",
         VoiceEvent::UserTransfer(e) => return format!("{}>", e.command_id),
-        other => panic!("no text for {other:?}"),
+        VoiceEvent::IvrEstablished(_)
+        | VoiceEvent::PhoneEstablished(_)
+        | VoiceEvent::RoutingEstablished(_)
+        | VoiceEvent::CommunicationDispositionApplied(_)
+        | VoiceEvent::AudioUpdated(_)
+        | VoiceEvent::RoutingTransfer(_)
+        | VoiceEvent::PhoneTransfer(_)
+        | VoiceEvent::ProgressTransfer(_)
+        | VoiceEvent::EndTransfer(_)
+        | VoiceEvent::ConsultTransfer(_)
+        | VoiceEvent::ProgressConsultTransfer(_)
+        | VoiceEvent::EndConsultTransfer(_) => panic!("no text for {event:?}"),
     };
     format!("{}{sign}", event.communication().expect("these have a leg"))
 }
