@@ -120,6 +120,7 @@ impl Schemed for StateValue {
 
 /// A directory row as a value of its topic: Avro wants a record around the union.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename = "Directory")]
 pub struct DirectoryValue {
     /// The row.
     pub row: DirectoryRow,

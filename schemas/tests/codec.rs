@@ -1,0 +1,334 @@
+//! Every value comes back as it was, in the wire format that other tools read; what is none is
+//! named.
+
+use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::types::Value;
+use proptest::prelude::*;
+use trunkline_schemas::codec::{self, BUILT_IN, CodecError, DirectoryValue, FINGERPRINT_HEADER};
+use trunkline_schemas::codec::{Schemed, decode, encode};
+use trunkline_schemas::command::*;
+use trunkline_schemas::directory::*;
+use trunkline_schemas::raw::{RawKind, Stream};
+use trunkline_schemas::segment::LegKind;
+use trunkline_schemas::state::StateValue;
+use trunkline_schemas::{
+    ConversationCommand, DirectoryRow, Outcome, OutcomeStatus, RawEvent, Segment, VoiceEvent,
+};
+
+fn id() -> String {
+    "01234567-89ab-4cde-8f01-23456789abcd".to_owned()
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the fields it fills are optional")]
+fn some(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+fn began() -> InitialConfiguration {
+    InitialConfiguration {
+        audio_state: Some(AudioState { can_hear: true, can_speak: false }),
+        alerting: Some(true),
+        inbound: Some(false),
+        invited_by: Some(id()),
+        recording_active: Some(true),
+    }
+}
+
+fn source() -> SourceConfiguration {
+    SourceConfiguration { source_id: id(), interaction_id: id(), tag_id: some("tag") }
+}
+
+/// Each of the 18 events, every field filled.
+fn events() -> Vec<VoiceEvent> {
+    let (communication_id, command_id) = (id(), id());
+    let (initial_configuration, source_configuration) = (began(), source());
+    let (ani, dnis, list) = (some("+1"), some("+2"), Some(vec![id(), id()]));
+    vec![
+        VoiceEvent::ExternalEstablished(ExternalEstablished {
+            communication_id: communication_id.clone(),
+            ani: ani.clone(),
+            ani_name: some("a"),
+            dnis: dnis.clone(),
+            dnis_name: some("b"),
+            initial_configuration: initial_configuration.clone(),
+            source_configuration: source_configuration.clone(),
+        }),
+        VoiceEvent::IvrEstablished(IvrEstablished {
+            communication_id: communication_id.clone(),
+            ivr_phone_number: some("5000"),
+            ivr_name: some("ivr"),
+            ani: ani.clone(),
+            dnis: dnis.clone(),
+            initial_configuration: InitialConfiguration::default(),
+            source_configuration: SourceConfiguration::default(),
+        }),
+        VoiceEvent::PhoneEstablished(PhoneEstablished {
+            communication_id: communication_id.clone(),
+            phone_number: some("+3"),
+            ani: ani.clone(),
+            dnis: dnis.clone(),
+            initial_configuration: initial_configuration.clone(),
+            source_configuration: source_configuration.clone(),
+        }),
+        VoiceEvent::RoutingEstablished(RoutingEstablished {
+            communication_id: communication_id.clone(),
+            phone_number: some("+4"),
+            queue_id: id(),
+            ani: ani.clone(),
+            dnis: dnis.clone(),
+            skill_ids: list.clone(),
+            language_id: Some(id()),
+            initial_configuration: initial_configuration.clone(),
+            source_configuration: source_configuration.clone(),
+        }),
+        VoiceEvent::UserEstablished(UserEstablished {
+            communication_id: communication_id.clone(),
+            phone_number: some("7001"),
+            user_id: id(),
+            station_id: Some(id()),
+            ani,
+            dnis,
+            after_call_work_required: Some(true),
+            queue_id: Some(id()),
+            initial_configuration,
+            source_configuration,
+        }),
+        VoiceEvent::CommunicationAnswered(CommunicationAnswered { communication_id: id() }),
+        VoiceEvent::CommunicationEnded(CommunicationEnded {
+            communication_id: id(),
+            disconnect_type: DisconnectType::TransferAcd,
+            destination_conversation_id: Some(id()),
+        }),
+        VoiceEvent::CommunicationDispositionApplied(CommunicationDispositionApplied {
+            communication_id: id(),
+            code: Some(id()),
+            notes: some("n"),
+            tags: list.clone(),
+        }),
+        VoiceEvent::HoldUpdated(HoldUpdated { communication_id: id(), held: true }),
+        VoiceEvent::AudioUpdated(AudioUpdated {
+            communication_id: id(),
+            audio_state: AudioState { can_hear: false, can_speak: true },
+        }),
+        VoiceEvent::RoutingTransfer(RoutingTransfer {
+            transfer_type: TransferType::Attended,
+            command_id: command_id.clone(),
+            initiating_communication_id: id(),
+            target_communication_id: id(),
+            object_communication_id: id(),
+            destination_queue_id: id(),
+            language_id: None,
+            skill_ids: list,
+        }),
+        VoiceEvent::UserTransfer(UserTransfer {
+            transfer_type: TransferType::Unattended,
+            command_id: command_id.clone(),
+            initiating_communication_id: id(),
+            target_communication_id: id(),
+            object_communication_id: id(),
+            destination_user_id: id(),
+        }),
+        VoiceEvent::PhoneTransfer(PhoneTransfer {
+            transfer_type: TransferType::Unattended,
+            command_id: command_id.clone(),
+            initiating_communication_id: id(),
+            target_communication_id: id(),
+            object_communication_id: id(),
+            destination_phone_number: "+5".to_owned(),
+        }),
+        VoiceEvent::ProgressTransfer(ProgressTransfer {
+            command_id: command_id.clone(),
+            object_communication_id: id(),
+            destination_communication_id: id(),
+        }),
+        VoiceEvent::EndTransfer(EndTransfer {
+            command_id,
+            final_state: FinalState::Canceled,
+            object_communication_id: id(),
+        }),
+        VoiceEvent::ConsultTransfer(ConsultTransfer {
+            initiating_communication_id: id(),
+            destination_communication_id: id(),
+            object_communication_id: id(),
+        }),
+        VoiceEvent::ProgressConsultTransfer(ProgressConsultTransfer {
+            initiating_communication_id: id(),
+            destination_communication_id: id(),
+            object_communication_id: id(),
+        }),
+        VoiceEvent::EndConsultTransfer(EndConsultTransfer {}),
+    ]
+}
+
+fn command(event: VoiceEvent) -> ConversationCommand {
+    ConversationCommand {
+        event_id: id(),
+        conversation_id: id(),
+        seq: 7,
+        event_date_time_ms: 1_729_857_600_001,
+        domain: "d".to_owned(),
+        call_uuid: "01TESTSIPS1".to_owned(),
+        cause: "raw.tlib/0@42".to_owned(),
+        event,
+    }
+}
+
+/// Reads a value as another Avro tool would: by the schema alone.
+fn generic<T: Schemed>(bytes: &[u8]) -> Value {
+    let reader = GenericDatumReader::builder(&BUILT_IN[T::INDEX].schema).build();
+    let mut datum = &bytes[5..];
+    let value = reader.expect("a schema").read_value(&mut datum).expect("a datum of its schema");
+    assert!(datum.is_empty(), "nothing is left over");
+    value
+}
+
+#[test]
+fn each_of_the_18_events_comes_back() {
+    let events = events();
+    assert_eq!(events.len(), 18);
+    let mut arrays: Vec<&str> = events.iter().map(VoiceEvent::array).collect();
+    for (n, event) in events.iter().enumerate() {
+        let command = command(event.clone());
+        let bytes = encode(&command).expect("it encodes");
+        assert_eq!(bytes[..5], [0, 0, 0, 0, 2]);
+        assert_eq!(decode::<ConversationCommand>(&bytes).expect("it decodes"), command);
+        let Value::Record(fields) = generic::<ConversationCommand>(&bytes) else {
+            panic!("a command is a record")
+        };
+        let (_, Value::Union(branch, _)) = fields.last().expect("fields") else {
+            panic!("the event is a union")
+        };
+        assert_eq!(*branch as usize, n, "the order of the union is that of the variants");
+    }
+    arrays.sort_unstable();
+    arrays.dedup();
+    assert_eq!(arrays.len(), 18, "each has an array of its own");
+}
+
+#[test]
+fn every_other_value_comes_back() {
+    fn back<T: Schemed + PartialEq + std::fmt::Debug>(value: &T) {
+        let bytes = encode(value).expect("it encodes");
+        assert_eq!(&decode::<T>(&bytes).expect("it decodes"), value);
+        generic::<T>(&bytes);
+    }
+    for kind in [
+        RawKind::Event,
+        RawKind::LinkUp,
+        RawKind::LinkDown,
+        RawKind::Gap,
+        RawKind::CaughtUp,
+        RawKind::Tick,
+        RawKind::DirectoryStart,
+        RawKind::DirectoryRow,
+        RawKind::DirectoryEnd,
+    ] {
+        back(&RawEvent::bare(kind, "d", "sips1", 1));
+    }
+    back(&RawEvent {
+        stream: Some(Stream::Vq),
+        link: "b1/site1/vq/0".to_owned(),
+        server_start: Some(1_764_000_000),
+        sequence: Some(i64::MAX),
+        name: some("EventQueued"),
+        switch_time_us: Some(-1),
+        call_uuid: some("U1"),
+        conn_id: some("C1"),
+        this_dn: some("VQ_Sales"),
+        payload: vec![0, 255, 10],
+        ..RawEvent::bare(RawKind::Event, "d", "sips1", 1)
+    });
+    for status in [
+        OutcomeStatus::Accepted,
+        OutcomeStatus::AssumedApplied,
+        OutcomeStatus::Refused,
+        OutcomeStatus::Gated,
+        OutcomeStatus::LeftOut,
+        OutcomeStatus::Suspended,
+    ] {
+        back(&Outcome {
+            status,
+            conversation_id: id(),
+            call_uuid: id(),
+            domain: "d".to_owned(),
+            event_id: Some(id()),
+            seq: Some(3),
+            event: some("holdUpdatedEvents"),
+            code: some("internal"),
+            reason: None,
+            attempts: 2,
+            at_ms: 5,
+        });
+    }
+    for kind in [LegKind::External, LegKind::Ivr, LegKind::Routing, LegKind::User, LegKind::Phone] {
+        back(&Segment {
+            conversation_id: id(),
+            communication_id: id(),
+            call_uuid: id(),
+            domain: "d".to_owned(),
+            kind,
+            dn: some("7001"),
+            employee_id: some("A1001"),
+            user_id: Some(id()),
+            queue_id: None,
+            start_ms: 1,
+            answered_ms: Some(2),
+            end_ms: 3,
+            disconnect: some("Self"),
+        });
+    }
+    let at = DnAt { dn: "7001".to_owned(), switch: "SITE1".to_owned() };
+    let (name, switch) = ("sips1".to_owned(), "SITE1".to_owned());
+    for row in [
+        DirectoryRow::Server(Server { name: name.clone(), switch: switch.clone() }),
+        DirectoryRow::Agent(Agent { employee_id: id(), user_id: id(), logins: vec![at.clone()] }),
+        DirectoryRow::Queue(Queue { dn: name.clone(), switch: switch.clone(), queue_id: id() }),
+        DirectoryRow::Extension(Extension { dn: at.dn, switch }),
+        DirectoryRow::WrapUpCode(WrapUpCode { name, id: id() }),
+        DirectoryRow::Source(Source { source_id: id() }),
+    ] {
+        back(&DirectoryValue { row });
+    }
+    back(&StateValue { version: 1, body: b"{}".to_vec() });
+}
+
+#[test]
+fn what_is_no_value_is_named() {
+    let outcome = |bytes: &[u8]| decode::<Outcome>(bytes).expect_err("no outcome").to_string();
+    let event = encode(&RawEvent::bare(RawKind::Tick, "d", "s", 1)).expect("it encodes");
+    for (bytes, said) in [
+        (&b""[..], "not a value in the Confluent wire format: it is empty"),
+        (&b"\x00\x00"[..], "it has no zero byte and schema id"),
+        (&b"\x01\x00\x00\x00\x03rest"[..], "it has no zero byte and schema id"),
+        (&b"\x00\x00\x00\x00\x63rest"[..], "schema id 99 is not built in"),
+        (&b"\x00\xff\xff\xff\xffrest"[..], "schema id -1 is not built in"),
+        (&event[..], "the value is a RawEvent, expected a Outcome"),
+        (&b"\x00\x00\x00\x00\x03"[..], "the datum does not fit schema Outcome"),
+    ] {
+        assert!(outcome(bytes).contains(said), "{} does not say {said}", outcome(bytes));
+    }
+    let cut = decode::<RawEvent>(&event[..event.len() - 1]);
+    assert!(matches!(cut, Err(CodecError::Datum { name: "RawEvent", .. })));
+}
+
+#[test]
+fn a_record_carries_the_fingerprint_of_its_schema() {
+    let event = RawEvent::bare(RawKind::Tick, "d", "s", 1);
+    let record = codec::record("key", &event).expect("it encodes");
+    let fingerprint = BUILT_IN[RawEvent::INDEX].fingerprint.as_bytes();
+    assert_eq!(record.header(FINGERPRINT_HEADER), Some(fingerprint));
+    assert_eq!(fingerprint.len(), 16);
+    let mut all: Vec<&str> = BUILT_IN.iter().map(|b| b.fingerprint.as_str()).collect();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), BUILT_IN.len());
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_value_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let framed = [&[0, 0, 0, 0, 2][..], &bytes].concat();
+        let _ = decode::<ConversationCommand>(&framed);
+        let _ = decode::<RawEvent>(&bytes);
+    }
+}
