@@ -82,15 +82,14 @@ impl Aliases {
         by_link.or_else(by_conn_id).or_else(by_network)
     }
 
-    /// Another conversation that shares a link or ConnID with this one: a link learned late.
-    pub fn twin(&self, conversation: &Conversation) -> Option<(String, String)> {
-        let links = conversation.calls.values().flat_map(|call| &call.links);
-        let conn_ids = conversation.calls.values().flat_map(|call| &call.conn_ids);
-        links
-            .filter_map(|link| self.links.get(link))
-            .chain(conn_ids.filter_map(|id| self.conn_ids.get(id)))
-            .find(|named| named.conversation != conversation.id)
-            .map(|named| (named.conversation.clone(), named.call.clone()))
+    /// Another conversation than this that an event names by link or ConnID: a link learned late.
+    /// Also the call of it that has the name.
+    pub fn twin(&self, id: &str, event: &Event) -> Option<(String, String)> {
+        if !matches!(event.kind, Kind::CallCreated | Kind::CallDataChanged) {
+            return None;
+        }
+        let named = self.half(event).filter(|named| named.conversation != id)?;
+        Some((named.conversation.clone(), named.call.clone()))
     }
 
     /// Learns every name of a conversation. A name that stands for another conversation stays its.

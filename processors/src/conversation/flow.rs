@@ -285,19 +285,19 @@ fn answered_untold(teller: &mut Teller<'_>, at_ms: i64, id: &str) {
 }
 
 /// Opens the conversation, if an external party and one other leg are known. A call with parties of
-/// another site first waits for the link to its other half, at most W; then it is an overflow.
+/// another site first waits for its other half, at most W; without a link it is an overflow then.
 fn open(teller: &mut Teller<'_>, at_ms: i64) {
     let conversation = &*teller.conversation;
     let Some(call) = conversation.root_call().filter(|call| call.created) else { return };
     let Some(customer) = conversation.customer().filter(|c| c.is_here()).cloned() else { return };
-    let unlinked = customer.remote && call.links.is_empty() && conversation.calls.len() == 1;
-    if unlinked && conversation.link_awaited {
-        return suspend(teller, at_ms, Reason::CallOverflow);
-    }
-    if unlinked {
+    let alone = customer.remote && conversation.calls.len() == 1;
+    if alone && !conversation.link_awaited {
         let due_ms = teller.now_ms + teller.settings.wait_ms;
         teller.conversation.due_ms.get_or_insert(due_ms);
         return;
+    }
+    if alone && call.links.is_empty() {
+        return suspend(teller, at_ms, Reason::CallOverflow);
     }
     let created_ms = call.created_ms;
     if call.call_type == CallType::Outbound || call.dialed.is_some() {

@@ -270,6 +270,7 @@ impl ConversationProcessor {
                 return;
             }
         };
+        let id = self.unite(id, event);
         let Some(mut conversation) = self.take_out(&id) else { return };
         // A record that makes the machine panic must leave the conversation as it was (law 11).
         let before = conversation.clone();
@@ -286,7 +287,6 @@ impl ConversationProcessor {
             });
         }
         conversation.touched_ms = self.streams.now_ms;
-        let conversation = self.unite(conversation, event);
         self.put_back(conversation);
     }
 
@@ -308,28 +308,33 @@ impl ConversationProcessor {
 
     /// Two conversations that turn out to be one by a link learned late: one that was not told
     /// joins the other; of two that were, the older goes on and the younger's open legs are ended.
-    fn unite(&mut self, conversation: Conversation, event: &Event) -> Conversation {
-        let twin = self.aliases.twin(&conversation);
-        let Some((other, call)) = twin else { return conversation };
-        let Some(mut other) = self.take_out(&other) else { return conversation };
-        let mut conversation = conversation;
-        if conversation.seq > 0 && other.seq > 0 {
+    /// Returns the one that the event concerns.
+    fn unite(&mut self, id: String, event: &Event) -> String {
+        let Some((other, call)) = self.aliases.twin(&id, event) else { return id };
+        if !self.conversations.contains_key(&other) {
+            return id;
+        }
+        let (Some(this), Some(other)) = (self.take_out(&id), self.take_out(&other)) else {
+            return id;
+        };
+        if this.seq > 0 && other.seq > 0 {
             let created = |c: &Conversation| c.root_call().map_or(0, |call| call.created_ms);
-            let older = created(&other) <= created(&conversation);
-            let younger = if older { &mut conversation } else { &mut other };
-            if !matches!(younger.flow, Flow::Ended) {
-                self.with_teller(younger, &event.place, |teller| {
+            let other_is_older = created(&other) <= created(&this);
+            let (older, mut younger) = if other_is_older { (other, this) } else { (this, other) };
+            if younger.flow != Flow::Ended {
+                self.with_teller(&mut younger, &event.place, |teller| {
                     flow::give_up(teller, event.at_ms, Reason::Merged);
                 });
             }
-            self.put_back(other);
-            return conversation;
+            self.put_back(older);
+            self.put_back(younger);
+            return id;
         }
-        let (mut survivor, half, sibling) = if conversation.seq > 0 {
-            let sibling = conversation.root.clone();
-            (conversation, other, sibling)
+        let (mut survivor, half, sibling) = if this.seq > 0 {
+            let sibling = this.root.clone();
+            (this, other, sibling)
         } else {
-            (other, conversation, call)
+            (other, this, call)
         };
         self.aliases.forget(&half);
         self.changed.insert(half.id.clone());
@@ -340,7 +345,9 @@ impl ConversationProcessor {
             }
         });
         survivor.touched_ms = self.streams.now_ms;
-        survivor
+        let id = survivor.id.clone();
+        self.put_back(survivor);
+        id
     }
 
     fn with_teller(

@@ -68,6 +68,45 @@ fn line(text: &str) -> Option<Line> {
     (stream != Stream::Dn).then_some(Line { source, stream, at_ms, event })
 }
 
+/// Names of the cases of a folder.
+pub fn cases(folder: &str) -> Vec<String> {
+    let path = format!("{}/cases/{folder}", env!("CARGO_MANIFEST_DIR"));
+    let entries = std::fs::read_dir(path).expect("the cases are part of the crate");
+    let names = entries.map(|e| e.expect("readable").file_name().into_string().expect("ascii"));
+    let mut names: Vec<String> = names.filter(|n| n.contains(".txt")).collect();
+    names.sort();
+    names
+}
+
+/// The `n`th event of a case: `<ms> <server> <event> <attribute>=<value>...`.
+pub fn compact(text: &str, n: usize) -> Line {
+    let mut words = text.split_whitespace();
+    let mut word = || words.next().unwrap_or_else(|| panic!("too few words: {text}"));
+    let at_ms = EPOCH_MS + word().parse::<i64>().expect("milliseconds");
+    let (source, id) = (word().to_owned(), word().to_owned());
+    let stream = match id.as_str() {
+        "EventQueued" | "EventDiverted" => Stream::Vq,
+        "EventUserEvent" => Stream::Ext,
+        _ => Stream::Call,
+    };
+    let mut event =
+        serde_json::json!({ "id": id, "EventSequenceNumber": format!("{:016x}", n + 1) });
+    for pair in words {
+        let (name, value) = pair.split_once('=').expect("attribute=value");
+        let number = matches!(name, "CallType" | "Cause" | "PartyState");
+        let value = match (number, value.strip_prefix("0x")) {
+            (true, Some(hex)) => i64::from_str_radix(hex, 16).expect("hexadecimal").into(),
+            (true, None) => value.parse::<i64>().expect("a number").into(),
+            (false, _) => Value::from(value),
+        };
+        match name.split_once('.') {
+            Some((list, key)) => event[list][key] = value,
+            None => event[name] = value,
+        }
+    }
+    Line { source, stream, at_ms, event }
+}
+
 /// A processor that is given lines as records.
 pub struct Feed {
     pub processor: ConversationProcessor,
