@@ -45,7 +45,8 @@ fn an_event_keeps_its_payload_byte_for_byte() {
         r#""ServerStartTime": 1764000001, "Server": "sips2", "#,
         r#""time": {"TimeinSecs": 1710406800, "TimeinuSecs": 458658}, "#,
         r#""CallUUID": "011AP643CSAPR4FKQGQE31TAES00029V", "ConnID": "006C02462A161006@tenant", "#,
-        r#""ThisDN": "VQ_Sales", "CallType": 99, "Neu\u00e9": {"k": [1, {"k": 1, "k": 2}]}, "x": 1e2 }"#,
+        r#""ThisDN": "VQ_Sales", "CallType": 99, "#,
+        r#""Neu\u00e9": {"k": [1, {"k": 1, "k": 2}]}, "x": 1e2 }"#,
     );
     let line =
         format!("{{\"source\":\"s\",\"stream\":\"vq\",\"event\": {payload} , \"more\":0}}\r");
@@ -155,7 +156,7 @@ fn a_bad_line_becomes_a_dead_letter() {
         (b"SECRET", LineCode::NotJson),
         (br#"{"event":{"id":"X"}} SECRET"#, LineCode::NotJson),
         (br#"{"event":{"id":"X","SECRET":tru}}"#, LineCode::NotJson),
-        (br#"{'event':{'id':'SECRET'}}"#, LineCode::NotJson),
+        (br"{'event':{'id':'SECRET'}}", LineCode::NotJson),
         (br#"{"event":{"id":"X","ThisDN":"SECRET\ud800"}}"#, LineCode::NotJson),
         (b"{\"event\":{\"id\":\"SECRET\x01\"}}", LineCode::NotJson),
         (br#"{"event":{"id":"EventX","ThisDN":"SECR"#, LineCode::Truncated),

@@ -1,12 +1,13 @@
 //! A bridge: follows one server of a pair at a time, and writes all it says.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use trunkline_schemas::RawEvent;
 
@@ -132,7 +133,7 @@ impl Bridge {
             follower: Follower::new(&self.config.domain, &self.link, self.config.role, resume),
             lines: Lines::default(),
             batch: Batch::default(),
-            deadline: Instant::now() + self.config.silence_timeout,
+            was_heard: false,
             bridge: self,
         };
         let end = session.read(&mut stream, stop).await;
@@ -170,8 +171,8 @@ struct Session<'a> {
     follower: Follower,
     lines: Lines,
     batch: Batch,
-    /// By when a line must have come.
-    deadline: Instant,
+    /// A line has come since the wait for one began.
+    was_heard: bool,
 }
 
 impl Session<'_> {
@@ -179,30 +180,35 @@ impl Session<'_> {
     /// read, so that the connection itself holds the server back.
     async fn read(&mut self, stream: &mut TcpStream, stop: &CancellationToken) -> End {
         let mut chunk = vec![0_u8; READ_BYTES_MAX];
+        let patience = self.bridge.config.silence_timeout;
+        let mut silence = pin!(sleep(patience));
         loop {
             let has_room = match self.take_lines() {
                 Ok(has_room) => has_room,
                 Err(why) => return End::Link(why),
             };
+            // While nothing is read, no silence can be heard.
+            if std::mem::take(&mut self.was_heard) || !has_room {
+                silence.set(sleep(patience));
+            }
             let is_busy = self.bridge.pen.is_busy();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return End::Stop,
-                written = self.bridge.pen.finish(), if is_busy => match written {
-                    Ok(()) if has_room => {}
-                    // While nothing was read, no silence could be heard.
-                    Ok(()) => self.postpone_deadline(),
-                    Err(error) => return End::Write(error),
-                },
+                written = self.bridge.pen.finish(), if is_busy => {
+                    if let Err(error) = written {
+                        return End::Write(error);
+                    }
+                }
+                // Before reading: a line without an end must not keep the link alive.
+                () = &mut silence, if has_room => {
+                    return End::Link(format!("no line for {} ms", patience.as_millis()));
+                }
                 read = stream.read(&mut chunk), if has_room => match read {
                     Ok(0) => return End::Link("the server closed the connection".to_owned()),
                     Ok(count) => self.lines.push(&chunk[..count]),
                     Err(error) => return End::Link(format!("the connection broke: {error}")),
                 },
-                () = sleep_until(self.deadline), if has_room => {
-                    let silence = self.bridge.config.silence_timeout;
-                    return End::Link(format!("no line for {} ms", silence.as_millis()));
-                }
             }
         }
     }
@@ -226,7 +232,7 @@ impl Session<'_> {
                 status.last_line_us.store(now_us, Relaxed);
                 status.connected.store(self.follower.is_up(), Relaxed);
                 status.caught_up.store(self.follower.is_caught_up(), Relaxed);
-                self.postpone_deadline();
+                self.was_heard = true;
             }
             if self.bridge.pen.is_busy() {
                 return Ok(false);
@@ -240,10 +246,6 @@ impl Session<'_> {
             let batch = self.batch.take(self.follower.link());
             self.bridge.pen.start(batch);
         }
-    }
-
-    fn postpone_deadline(&mut self) {
-        self.deadline = Instant::now() + self.bridge.config.silence_timeout;
     }
 
     /// Writes what was read and that the link is down. Returns the latter if it could not be.

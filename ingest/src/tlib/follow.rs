@@ -2,9 +2,9 @@
 //!
 //! | state | line | becomes |
 //! |---|---|---|
-//! | `Silent` | welcome | `LinkUp`, and `Gap` if it does not resume where it was asked to; `Up` |
-//! | `Silent` | event, caught up | a feeder without welcome: as if welcomed, not resumed; then as in `Up` |
-//! | `Up` | event | `Event`, before it a `Gap` if its number goes back or its server start changes |
+//! | `Silent` | welcome | `LinkUp`, and `Gap` if it does not resume where asked to; `Up` |
+//! | `Silent` | event, caught up | as after a welcome that does not resume; then as in `Up` |
+//! | `Up` | event | `Event`, before it a `Gap` if its number goes back or its start changes |
 //! | `Up` | caught up | `CaughtUp`; `CaughtUp` |
 //! | `CaughtUp` | event | as in `Up` |
 //! | `CaughtUp` | caught up | nothing |

@@ -1,19 +1,22 @@
 //! TLib events as JSON lines over TCP (seed 003, `VOICE_SERVER_VQ`, `_AGENT`, `_CALL`; the form of
 //! an event is that of seed 004).
 //!
-//! | client says | server says |
+//! The client says one line, `{"hello":{"role","bridge","dns","resume"}}`, where `resume` is
+//! `{"serverStart","sequence"}` of the last event it holds durably.
+//!
+//! | the server says | when |
 //! |---|---|
-//! | `{"hello":{"role","bridge","dns","resume":{"serverStart","sequence"}}}` | `{"welcome":{"server","serverStart","resumed"}}` |
-//! | | `{"source","stream","event":{"id",...}}`, as many as there are |
-//! | | `{"caughtUp":true}` once, when all is told that was there at connecting |
-//! | | `{"keepAlive":true}` after each second without a line |
-//! | | `{"error":"why"}`, and it hangs up |
+//! | `{"welcome":{"server","serverStart","resumed"}}` | first |
+//! | `{"source","stream","event":{"id",...}}` | for each event |
+//! | `{"caughtUp":true}` | once, when all is told that was there at connecting |
+//! | `{"keepAlive":true}` | after each second without a line |
+//! | `{"error":"why"}` | instead of all this, and it hangs up |
 //!
 //! A feeder without a welcome (a file sent as it is) is read too; it cannot resume.
 //!
-//! The pure half: [`Lines`] cuts a stream into lines, [`translate`] reads one, [`dead_letter`] keeps
-//! what cannot be read. The I/O half: a [`Bridge`] follows one server of a pair at a time and gives
-//! all it reads to a [`Writer`].
+//! The pure half: [`Lines`] cuts a stream into lines, [`translate`] reads one, [`dead_letter`]
+//! keeps what cannot be read. The I/O half: a [`Bridge`] follows one server of a pair at a time and
+//! gives all it reads to a [`Writer`].
 
 mod attr;
 mod backoff;

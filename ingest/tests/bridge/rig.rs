@@ -144,10 +144,11 @@ impl Rig {
     /// Waits until what was written is as asked for.
     pub(crate) async fn until(&self, is_there: impl Fn(&Written) -> bool) -> Written {
         let mut written = self.store.written.subscribe();
-        match timeout(PATIENCE, written.wait_for(|written| is_there(written))).await {
-            Ok(written) => written.expect("the store is there").clone(),
-            Err(_) => panic!("only this was written: {:#?}", self.store.written.borrow()),
-        }
+        let wait = timeout(PATIENCE, written.wait_for(|written| is_there(written)));
+        let Ok(found) = wait.await else {
+            panic!("only this was written: {:#?}", self.store.written.borrow())
+        };
+        found.expect("the store is there").clone()
     }
 
     /// Waits until this record was written.
