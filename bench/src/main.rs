@@ -13,7 +13,9 @@ use trunkline::log::{Log, Step, TaskSpec};
 use trunkline::topology;
 use trunkline_processors::Processor;
 use trunkline_processors::conversation::{ConversationProcessor, Settings};
-use trunkline_schemas::topics::{RAW_TLIB, SEGMENT, STATE_CONVERSATION, Spread, hash_partition};
+use trunkline_schemas::topics::{
+    RAW_TLIB, SEGMENT, STATE_CONVERSATION, STATE_CONVERSATION_SINK, Spread, hash_partition,
+};
 use trunkline_schemas::{Output, Record, Stored};
 
 mod load;
@@ -114,7 +116,10 @@ fn in_memory(records: usize, live: usize) -> anyhow::Result<Value> {
 
 /// The yardstick: read a step, write each record once more and one state record, commit.
 fn bare(log: &dyn Log, live: usize) -> anyhow::Result<Value> {
-    let spec = TaskSpec { name: "bare", input: RAW_TLIB, partition: 0, state: STATE_CONVERSATION };
+    let spec = {
+        let (name, input, state) = ("bare", RAW_TLIB, STATE_CONVERSATION_SINK);
+        TaskSpec { name, input, partition: 0, state }
+    };
     let mut task = log.own(&spec)?;
     let before = usage();
     let watch = Elapsed::start();

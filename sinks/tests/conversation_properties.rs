@@ -1,5 +1,5 @@
-//! The conversation sink under any sequence of faults, crashes and restarts, against a Genesys Cloud
-//! that keeps a ledger of what it applied.
+//! The conversation sink under any sequence of faults, crashes and restarts, against a Genesys
+//! Cloud that keeps a ledger of what it applied.
 
 mod support;
 
@@ -263,6 +263,49 @@ fn interleaved(lengths: &[usize], turns: &[u8]) -> Vec<(Stored, ConversationComm
     log
 }
 
+/// The legs of one conversation as Genesys Cloud knows them.
+#[derive(Default)]
+struct Legs {
+    open: BTreeSet<String>,
+    end_refused: BTreeSet<String>,
+    /// A structural event was refused.
+    has_refused: bool,
+    has_ended: bool,
+    sent: usize,
+}
+
+impl Legs {
+    /// Applies a wave, but for the events refused by the bits; checks that a closed gate lets
+    /// nothing pass but ends of open legs.
+    fn take(&mut self, wave: &Wave, refused: u16) -> Result<Vec<EventError>, TestCaseError> {
+        let was_closed = self.has_refused;
+        let mut errors = Vec::new();
+        for command in &wave.commands {
+            let leg = command.event.communication().map(str::to_owned);
+            let is_end = matches!(command.event, VoiceEvent::CommunicationEnded(_));
+            if was_closed {
+                prop_assert!(is_end, "only ends pass a closed gate");
+                prop_assert!(leg.as_ref().is_some_and(|l| self.open.contains(l)), "of open legs");
+            }
+            if refused & (1 << (self.sent % 16)) != 0 {
+                errors.push(error(command, false));
+                self.has_refused |= !matches!(command.event, VoiceEvent::HoldUpdated(_));
+                self.end_refused.extend(leg.filter(|_| is_end));
+            } else if is_end {
+                self.has_ended = true;
+                self.open.retain(|l| Some(l) != leg.as_ref());
+            } else if matches!(
+                command.event,
+                VoiceEvent::ExternalEstablished(_) | VoiceEvent::UserEstablished(_)
+            ) {
+                self.open.extend(leg);
+            }
+            self.sent += 1;
+        }
+        Ok(errors)
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
@@ -331,52 +374,26 @@ proptest! {
         };
         offer(&mut sink, 0);
         let mut now_ms = START_MS;
-        let mut open: BTreeSet<String> = BTreeSet::new();
-        let mut end_refused: BTreeSet<String> = BTreeSet::new();
-        let (mut has_refused, mut has_ended) = (false, false);
-        let mut sent = 0;
+        let mut legs = Legs::default();
         loop {
             if let Some(step) = sink.take_step(now_ms) {
                 durable.commit(step);
             }
-            if crash_after == Some(sent) && !has_refused {
+            if crash_after == Some(legs.sent) && !legs.has_refused {
                 // Between requests, so nothing is on the wire.
                 sink = durable.restore(config.clone(), 0);
                 offer(&mut sink, durable.position);
             }
-            let Some(wave) = sink.next_wave(now_ms) else {
-                let Some(at) = sink.wake_at() else { break };
+            if let Some(wave) = sink.next_wave(now_ms) {
+                let errors = legs.take(&wave, refused)?;
+                sink.answered(wave.id, Answer::Accepted { errors }, now_ms, 0.0);
+            } else if let Some(at) = sink.wake_at() {
                 now_ms = now_ms.max(at);
-                continue;
-            };
-            let mut errors = Vec::new();
-            for command in &wave.commands {
-                let leg = command.event.communication().map(str::to_owned);
-                let is_end = matches!(command.event, VoiceEvent::CommunicationEnded(_));
-                if has_refused {
-                    prop_assert!(is_end, "only ends pass a closed gate");
-                    prop_assert!(leg.as_ref().is_some_and(|l| open.contains(l)), "of open legs");
-                }
-                if refused & (1 << (sent % 16)) != 0 {
-                    errors.push(error(command, false));
-                    end_refused.extend(leg.filter(|_| is_end));
-                } else if is_end {
-                    has_ended = true;
-                    open.retain(|l| Some(l) != leg.as_ref());
-                } else if matches!(
-                    command.event,
-                    VoiceEvent::ExternalEstablished(_) | VoiceEvent::UserEstablished(_)
-                ) {
-                    open.extend(leg);
-                }
-                sent += 1;
+            } else {
+                break;
             }
-            has_refused |= wave.commands.iter().any(|c| {
-                let is_optional = matches!(c.event, VoiceEvent::HoldUpdated(_));
-                !is_optional && errors.iter().any(|e| e.event_id == c.event_id)
-            });
-            sink.answered(wave.id, Answer::Accepted { errors }, now_ms, 0.0);
         }
+        let Legs { open, end_refused, has_refused, has_ended, .. } = legs;
         let is_settled = open.is_subset(&end_refused);
         prop_assert!(is_settled || told < 13, "open after all: {:?}", open);
         let is_alone = open.len() == 1 && has_ended && has_refused;

@@ -50,8 +50,8 @@ impl Bench {
         }
     }
 
-    /// Sends and answers until nothing is left to do; answers that are not given are `ok`. The clock
-    /// jumps to the next moment of which the sink speaks.
+    /// Sends and answers until nothing is left to do; answers that are not given are `ok`. The
+    /// clock jumps to the next moment of which the sink speaks.
     fn run(&mut self, answers: &[&str]) {
         let mut answers = answers.iter();
         for _ in 0..10_000 {
@@ -86,139 +86,129 @@ struct Row {
     dead: &'static [&'static str],
 }
 
+const ROWS: [Row; 12] = [
+    Row {
+        name: "one event after the other",
+        given: "ext+ a+ a? ext- a-.",
+        answers: &[],
+        waves: &["ext+", "a+", "a?", "ext-", "a-"],
+        outcomes: &["ext+ Accepted", "a+ Accepted", "a? Accepted", "ext- Accepted", "a- Accepted"],
+        dead: &[],
+    },
+    Row {
+        name: "a retryable error holds the conversation back",
+        given: "ext+ a+",
+        answers: &["again ext+", "again ext+"],
+        waves: &["ext+", "ext+", "ext+", "a+"],
+        outcomes: &["ext+ Accepted", "a+ Accepted"],
+        dead: &[],
+    },
+    Row {
+        name: "attempts are bounded",
+        given: "ext+ a+",
+        answers: &["again ext+", "again ext+", "again ext+"],
+        waves: &["ext+", "ext+", "ext+"],
+        outcomes: &["ext+ Refused/retries_exhausted", "a+ Gated/gated"],
+        dead: &["retries_exhausted", "gated"],
+    },
+    Row {
+        name: "the first refused: all later ones are gated",
+        given: "ext+ a+ a- ext-",
+        answers: &["no ext+"],
+        waves: &["ext+"],
+        outcomes: &["ext+ Refused/refused", "a+ Gated/gated", "a- Gated/gated", "ext- Gated/gated"],
+        dead: &["refused", "gated", "gated", "gated"],
+    },
+    Row {
+        name: "an optional event refused changes nothing else",
+        given: "ext+ a+ ah ext- a-.",
+        answers: &["ok", "ok", "no ah"],
+        waves: &["ext+", "a+", "ah", "ext-", "a-"],
+        outcomes: &[
+            "ext+ Accepted",
+            "a+ Accepted",
+            "ah Refused/refused",
+            "ext- Accepted",
+            "a- Accepted",
+        ],
+        dead: &["refused"],
+    },
+    Row {
+        name: "structural: only ends of accepted legs pass, the last one in time",
+        given: "ext+ q+ a> a+ a? ext- q-. a-.",
+        answers: &["ok", "ok", "ok", "no a+"],
+        waves: &["ext+", "q+", "a>", "a+", "ext-", "q-"],
+        outcomes: &[
+            "ext+ Accepted",
+            "q+ Accepted",
+            "a> Accepted",
+            "a+ Refused/refused",
+            "a? Gated/gated",
+            "ext- Accepted",
+            "q- Accepted",
+            "a- Gated/gated",
+        ],
+        dead: &["refused", "gated", "gated"],
+    },
+    Row {
+        name: "the own end of a party left alone comes within a second and is taken",
+        given: "ext+ q+ a+ q- ext-",
+        answers: &["ok", "ok", "no a+"],
+        waves: &["ext+", "q+", "a+", "q-", "ext-"],
+        outcomes: &[
+            "ext+ Accepted",
+            "q+ Accepted",
+            "a+ Refused/refused",
+            "q- Accepted",
+            "ext- Accepted",
+        ],
+        dead: &["refused"],
+    },
+    Row {
+        name: "cut, then refused: counted as applied",
+        given: "ext+ a+",
+        answers: &["cut", "no ext+"],
+        waves: &["ext+", "ext+", "a+"],
+        outcomes: &["ext+ AssumedApplied/assumed_applied", "a+ Accepted"],
+        dead: &[],
+    },
+    Row {
+        name: "cut, then conflict: counted as applied",
+        given: "ext+",
+        answers: &["cut", "409"],
+        waves: &["ext+", "ext+"],
+        outcomes: &["ext+ AssumedApplied/assumed_applied"],
+        dead: &[],
+    },
+    Row {
+        name: "never sent is not ambiguous",
+        given: "ext+",
+        answers: &["down", "429", "401", "403", "no ext+"],
+        waves: &["ext+", "ext+", "ext+", "ext+", "ext+"],
+        outcomes: &["ext+ Refused/refused"],
+        dead: &["refused"],
+    },
+    Row {
+        name: "a bad request of one event is final",
+        given: "ext+",
+        answers: &["400"],
+        waves: &["ext+"],
+        outcomes: &["ext+ Refused/refused"],
+        dead: &["refused"],
+    },
+    Row {
+        name: "too large is too large, whatever came before",
+        given: "ext+",
+        answers: &["cut", "413"],
+        waves: &["ext+", "ext+"],
+        outcomes: &["ext+ Refused/request_too_large"],
+        dead: &["request_too_large"],
+    },
+];
+
 #[test]
 fn one_conversation() {
-    let rows = [
-        Row {
-            name: "one event after the other",
-            given: "ext+ a+ a? ext- a-.",
-            answers: &[],
-            waves: &["ext+", "a+", "a?", "ext-", "a-"],
-            outcomes: &[
-                "ext+ Accepted",
-                "a+ Accepted",
-                "a? Accepted",
-                "ext- Accepted",
-                "a- Accepted",
-            ],
-            dead: &[],
-        },
-        Row {
-            name: "a retryable error holds the conversation back",
-            given: "ext+ a+",
-            answers: &["again ext+", "again ext+"],
-            waves: &["ext+", "ext+", "ext+", "a+"],
-            outcomes: &["ext+ Accepted", "a+ Accepted"],
-            dead: &[],
-        },
-        Row {
-            name: "attempts are bounded",
-            given: "ext+ a+",
-            answers: &["again ext+", "again ext+", "again ext+"],
-            waves: &["ext+", "ext+", "ext+"],
-            outcomes: &["ext+ Refused/retries_exhausted", "a+ Gated/gated"],
-            dead: &["retries_exhausted", "gated"],
-        },
-        Row {
-            name: "the first refused: all later ones are gated",
-            given: "ext+ a+ a- ext-",
-            answers: &["no ext+"],
-            waves: &["ext+"],
-            outcomes: &[
-                "ext+ Refused/refused",
-                "a+ Gated/gated",
-                "a- Gated/gated",
-                "ext- Gated/gated",
-            ],
-            dead: &["refused", "gated", "gated", "gated"],
-        },
-        Row {
-            name: "an optional event refused changes nothing else",
-            given: "ext+ a+ ah ext- a-.",
-            answers: &["ok", "ok", "no ah"],
-            waves: &["ext+", "a+", "ah", "ext-", "a-"],
-            outcomes: &[
-                "ext+ Accepted",
-                "a+ Accepted",
-                "ah Refused/refused",
-                "ext- Accepted",
-                "a- Accepted",
-            ],
-            dead: &["refused"],
-        },
-        Row {
-            name: "structural: only ends of accepted legs pass, the last one in time",
-            given: "ext+ q+ a> a+ a? ext- q-. a-.",
-            answers: &["ok", "ok", "ok", "no a+"],
-            waves: &["ext+", "q+", "a>", "a+", "ext-", "q-"],
-            outcomes: &[
-                "ext+ Accepted",
-                "q+ Accepted",
-                "a> Accepted",
-                "a+ Refused/refused",
-                "a? Gated/gated",
-                "ext- Accepted",
-                "q- Accepted",
-                "a- Gated/gated",
-            ],
-            dead: &["refused", "gated", "gated"],
-        },
-        Row {
-            name: "the own end of a party left alone comes within a second and is taken",
-            given: "ext+ q+ a+ q- ext-",
-            answers: &["ok", "ok", "no a+"],
-            waves: &["ext+", "q+", "a+", "q-", "ext-"],
-            outcomes: &[
-                "ext+ Accepted",
-                "q+ Accepted",
-                "a+ Refused/refused",
-                "q- Accepted",
-                "ext- Accepted",
-            ],
-            dead: &["refused"],
-        },
-        Row {
-            name: "cut, then refused: counted as applied",
-            given: "ext+ a+",
-            answers: &["cut", "no ext+"],
-            waves: &["ext+", "ext+", "a+"],
-            outcomes: &["ext+ AssumedApplied/assumed_applied", "a+ Accepted"],
-            dead: &[],
-        },
-        Row {
-            name: "cut, then conflict: counted as applied",
-            given: "ext+",
-            answers: &["cut", "409"],
-            waves: &["ext+", "ext+"],
-            outcomes: &["ext+ AssumedApplied/assumed_applied"],
-            dead: &[],
-        },
-        Row {
-            name: "never sent is not ambiguous",
-            given: "ext+",
-            answers: &["down", "429", "401", "403", "no ext+"],
-            waves: &["ext+", "ext+", "ext+", "ext+", "ext+"],
-            outcomes: &["ext+ Refused/refused"],
-            dead: &["refused"],
-        },
-        Row {
-            name: "a bad request of one event is final",
-            given: "ext+",
-            answers: &["400"],
-            waves: &["ext+"],
-            outcomes: &["ext+ Refused/refused"],
-            dead: &["refused"],
-        },
-        Row {
-            name: "too large is too large, whatever came before",
-            given: "ext+",
-            answers: &["cut", "413"],
-            waves: &["ext+", "ext+"],
-            outcomes: &["ext+ Refused/request_too_large"],
-            dead: &["request_too_large"],
-        },
-    ];
-    for row in rows {
+    for row in ROWS {
         let mut bench = Bench::new(SinkConfig { max_attempts: 3, ..SinkConfig::default() });
         for command in conversation("c", row.given) {
             bench.append(&command);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde::Serialize;
 use trunkline_sim::compare::Difference;
 use trunkline_sim::engage::EngageConfig;
 use trunkline_sim::gc::Summary;
@@ -69,11 +69,25 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     runtime.shutdown_timeout(Duration::from_secs(1));
     let ok = found.ok() && clean;
     if args.json {
-        say(&found.json(args, ok)?.to_string())?;
+        for difference in found.differences.iter().take(SHOWN_MAX) {
+            complain(&difference.to_string());
+        }
+        say(&serde_json::to_string(&found.told(args, ok))?)?;
     } else {
         found.print(args, ok)?;
     }
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What `--json` prints; its members stand in this order.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    summary: &'a Summary,
+    ok: bool,
+    calls: u64,
+    ignored: BTreeMap<&'a str, u64>,
+    suspended: BTreeMap<&'a str, u64>,
 }
 
 /// What the demo found.
@@ -98,16 +112,14 @@ impl Found {
         of.map(|((_, code), count)| (code.as_str(), *count)).collect()
     }
 
-    fn json(&self, args: &Args, ok: bool) -> anyhow::Result<Value> {
-        let mut value = serde_json::to_value(&self.summary)?;
-        value["ok"] = json!(ok);
-        value["calls"] = json!(args.calls);
-        value["ignored"] = json!(self.by_reason(LeftOut::Ignored));
-        value["suspended"] = json!(self.by_reason(LeftOut::Suspended));
-        for difference in self.differences.iter().take(SHOWN_MAX) {
-            complain(&difference.to_string());
+    fn told(&self, args: &Args, ok: bool) -> Told<'_> {
+        Told {
+            summary: &self.summary,
+            ok,
+            calls: args.calls,
+            ignored: self.by_reason(LeftOut::Ignored),
+            suspended: self.by_reason(LeftOut::Suspended),
         }
-        Ok(value)
     }
 
     fn print(&self, args: &Args, ok: bool) -> anyhow::Result<()> {

@@ -5,7 +5,8 @@ use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use serde_json::json;
+use serde::Serialize;
+use serde_json::Value;
 use trunkline_ingest::tlib::{Body, FeedLine, LineContext, Lines, Place, translate};
 use trunkline_processors::Processor;
 use trunkline_processors::conversation::{ConversationProcessor, Settings};
@@ -82,6 +83,14 @@ pub fn translate_lines(
     }
     translator.finish();
     translator.write(out, problem)
+}
+
+/// One line of output; its members stand in this order.
+#[derive(Serialize)]
+struct Request<'a> {
+    method: &'static str,
+    path: &'static str,
+    body: &'a Value,
 }
 
 /// A processor that is fed by hand: stream time is the greatest event time read.
@@ -187,8 +196,8 @@ impl Translator {
                 let command: ConversationCommand =
                     codec::decode(value).expect("a command of our own");
                 let batch = request(std::slice::from_ref(&command));
-                let line = json!({ "method": "POST", "path": batch.path, "body": batch.body });
-                writeln!(out, "{line}")?;
+                let line = Request { method: "POST", path: batch.path, body: &batch.body };
+                writeln!(out, "{}", serde_json::to_string(&line)?)?;
             } else if topic == DEAD_CONVERSATION {
                 let header = |name| {
                     String::from_utf8_lossy(record.header(name).unwrap_or_default()).into_owned()

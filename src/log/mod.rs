@@ -20,6 +20,7 @@ use trunkline_schemas::{Offset, Output, Partition, Stored, Topic};
 
 pub mod conformance;
 pub mod embedded;
+pub mod kafka;
 
 /// The largest record a log must take: key, value and headers together.
 pub const MAX_RECORD_BYTES: usize = 1024 * 1024;
@@ -80,6 +81,12 @@ pub enum LogError {
     InUse {
         /// The directory.
         path: String,
+    },
+    /// A log that is there but cannot keep what is promised, or may not be used so.
+    #[error("refused: {what}")]
+    Refused {
+        /// What is wrong, and what it must be.
+        what: String,
     },
     /// The log could not be read or opened; nothing was written.
     #[error("{what}: {source}")]

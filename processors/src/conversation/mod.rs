@@ -274,13 +274,13 @@ impl ConversationProcessor {
         let Some(mut conversation) = self.take_out(&id) else { return };
         // A record that makes the machine panic must leave the conversation as it was (law 11).
         let before = conversation.clone();
-        let told_before = self.told.clone();
+        let told_before = self.told.mark();
         let panicked = catch_unwind(AssertUnwindSafe(|| {
             self.apply_to(&mut conversation, event, sibling.as_deref());
         }));
         if panicked.is_err() {
             conversation = before;
-            self.told = told_before;
+            self.told.back_to(told_before);
             self.bury(stored, "panic", "the processor failed on this record");
             self.with_teller(&mut conversation, &event.place, |teller| {
                 flow::suspend(teller, event.at_ms, Reason::Poisoned);

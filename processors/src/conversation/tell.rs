@@ -28,6 +28,20 @@ pub struct Told {
     pub outcomes: Vec<Outcome>,
 }
 
+impl Told {
+    /// Where it stands, for [`Told::back_to`].
+    pub fn mark(&self) -> [usize; 3] {
+        [self.commands.len(), self.segments.len(), self.outcomes.len()]
+    }
+
+    /// Forgets what was written since then.
+    pub fn back_to(&mut self, [commands, segments, outcomes]: [usize; 3]) {
+        self.commands.truncate(commands);
+        self.segments.truncate(segments);
+        self.outcomes.truncate(outcomes);
+    }
+}
+
 /// Speaks about one conversation while one event is applied.
 pub struct Teller<'a> {
     /// The conversation.

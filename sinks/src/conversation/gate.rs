@@ -1,7 +1,7 @@
 //! What the sink remembers of one conversation, and its gate (DESIGN section 6).
 //!
-//! After a structural event was refused, Genesys Cloud (GC) and the processor no longer agree on the
-//! conversation. From then on the gate lets only the ends of legs pass that GC accepted, and a
+//! After a structural event was refused, Genesys Cloud (GC) and the processor no longer agree on
+//! the conversation. From then on the gate lets only the ends of legs pass that GC accepted, and a
 //! party left alone is ended, as in the Monitoring Suspension of seed 003.
 //!
 //! | gate | event | passes |

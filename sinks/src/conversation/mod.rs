@@ -142,8 +142,8 @@ impl ConversationSink {
         self.take(stored, &command.conversation_id.clone(), Ok(command));
     }
 
-    /// Takes a record that could not be decoded: a dead letter. As nobody knows what it was to tell,
-    /// it closes the gate of the conversation its key names.
+    /// Takes a record that could not be decoded: a dead letter. As nobody knows what it was to
+    /// tell, it closes the gate of the conversation its key names.
     pub fn undecodable(&mut self, stored: &Stored, why: &str) {
         let key = String::from_utf8_lossy(&stored.record.key).into_owned();
         self.take(stored, &key, Err(why.to_owned()));
@@ -187,8 +187,8 @@ impl ConversationSink {
 
     /// What has to become durable, or `None` if nothing changed.
     ///
-    /// The caller commits what it took before it asks for the next wave, and drops the sink where the commit
-    /// fails (DESIGN section 7: a task is restored, never patched up).
+    /// The caller commits what it took before it asks for the next wave, and drops the sink where
+    /// the commit fails (DESIGN section 7: a task is restored, never patched up).
     pub fn take_step(&mut self, now_ms: i64) -> Option<SinkStep> {
         self.decide_gate_ends(now_ms);
         let next = self.next_offset();

@@ -60,8 +60,8 @@ pub enum Answer {
         /// `ErrorBody.message`.
         message: String,
     },
-    /// Nothing was applied and no event is to blame: 403, 404, 415 and the like. Somebody has to set
-    /// it right (permission, address).
+    /// Nothing was applied and no event is to blame: 403, 404, 415 and the like. Somebody has to
+    /// set it right (permission, address).
     Refused {
         /// HTTP status.
         status: u16,

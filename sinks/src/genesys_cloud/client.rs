@@ -132,9 +132,9 @@ impl GenesysCloud {
         Ok(Self { http, base_url, auth })
     }
 
-    /// Sends a batch of events and says what the answer means. Every failure is an answer too. After
-    /// a 401 it logs in again and asks once more. `now_ms` (milliseconds since 1970) decides whether
-    /// the token is still good.
+    /// Sends a batch of events and says what the answer means. Every failure is an answer too.
+    /// After a 401 it logs in again and asks once more. `now_ms` (milliseconds since 1970) decides
+    /// whether the token is still good.
     pub async fn post(&self, batch: &Batch, now_ms: i64) -> Reply {
         let body = batch.body.to_string();
         let token = match self.auth.token(&self.http, None, now_ms).await {
