@@ -634,6 +634,38 @@ fn several_events_of_a_conversation_may_ride_together() {
 }
 
 #[test]
+fn what_was_done_ahead_hides_nothing_that_is_read_again_later() {
+    let config = SinkConfig { per_conversation: 3, gravestone_ms: 0, ..SinkConfig::default() };
+    let mut bench = Bench::new(config);
+    for command in &conversation("c", "ext+ a+ ah") {
+        bench.append(command);
+    }
+    let wave = bench.sink.next_wave(bench.now_ms).expect("all three");
+    let again = |c: &ConversationCommand| trunkline_sinks::genesys_cloud::EventError {
+        event_id: c.event_id.clone(),
+        message: String::new(),
+        retryable: true,
+    };
+    let errors = wave.commands[..2].iter().map(again).collect();
+    bench.sink.answered(wave.id, Answer::Accepted { errors }, bench.now_ms, 0.0);
+    bench.commit();
+    // After the restart the first is read, sent and done with before the second is read.
+    bench.sink = bench.durable.restore(bench.config.clone(), 7);
+    for n in 0..3 {
+        bench.sink.offer(&bench.log[n], bench.commands[n].clone());
+        bench.run(&[]);
+    }
+    assert_eq!(bench.waves, ["ext+", "a+"]);
+    assert_eq!(bench.durable.position, 7);
+    assert_eq!(bench.sink.counters().already_done, 1);
+    for command in &conversation("c", "ext+ a+ ah ext- a-.")[3..] {
+        bench.append(command);
+    }
+    bench.run(&[]);
+    assert!(bench.durable.state.is_empty(), "it is over and forgotten");
+}
+
+#[test]
 fn state_that_cannot_be_read_stops_the_sink() {
     let mut sink = ConversationSink::new(SinkConfig::default(), 0, 0);
     let error = sink.restore(b"c", b"{").expect_err("half a state");

@@ -107,6 +107,11 @@ impl Memory {
         }
     }
 
+    /// The newest record that is done with.
+    pub fn last_done(&self) -> Option<Offset> {
+        self.ahead.last().copied().max(self.offset)
+    }
+
     /// GC has the event.
     pub fn applied(&mut self, command: &ConversationCommand) {
         if self.accepted.len() >= MAX_ACCEPTED_IDS {
@@ -137,11 +142,12 @@ impl Memory {
         self.gate_end.take_if(|end| of_gate(end)).map(|end| end.leg)
     }
 
-    /// The record at this offset is done with; `waiting` is the oldest of the conversation that is
-    /// not.
-    pub fn done(&mut self, offset: Offset, append_ms: i64, waiting: Option<Offset>) {
+    /// The record at this offset is done with. `open_from` is the oldest record of the conversation
+    /// that may not be: the first that waits, or the first that has not been read. (After a restart
+    /// records are done with that have not been read again.)
+    pub fn done(&mut self, offset: Offset, append_ms: i64, open_from: Offset) {
         self.ahead.insert(offset);
-        let beyond = waiting.map_or_else(BTreeSet::new, |w| self.ahead.split_off(&w));
+        let beyond = self.ahead.split_off(&open_from);
         self.offset = self.offset.max(self.ahead.last().copied());
         self.ahead = beyond;
         self.append_ms = self.append_ms.max(append_ms);

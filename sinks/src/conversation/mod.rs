@@ -280,7 +280,8 @@ impl ConversationSink {
         }
         if let Some(stored) = &item.stored {
             let waiting = c.waiting.iter().find_map(Item::offset);
-            c.memory.done(stored.offset, stored.append_time_ms, waiting);
+            let open_from = waiting.unwrap_or(self.read_to);
+            c.memory.done(stored.offset, stored.append_time_ms, open_from);
             self.unfinished.remove(&stored.offset);
         }
         c.changed = true;
@@ -367,8 +368,7 @@ impl ConversationSink {
                 c.expires_ms = None;
                 continue;
             }
-            let is_behind = c.memory.offset < Some(next) && c.memory.ahead.is_empty();
-            if is_behind {
+            if c.memory.last_done() < Some(next) {
                 self.counters.abandoned += u64::from(!c.memory.is_over());
                 self.alone.remove(&key);
                 self.conversations.remove(&key);
