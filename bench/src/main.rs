@@ -93,16 +93,22 @@ fn in_memory(records: usize, live: usize) -> anyhow::Result<Value> {
         let append_time_ms = 1_764_000_000_000 + offset / 16;
         stored.push(Stored { topic: RAW_TLIB, partition: 0, offset, append_time_ms, record });
     };
-    load.beginning()?.into_iter().for_each(&mut keep);
+    for record in load.beginning()? {
+        keep(record);
+    }
     for _ in 0..records / 2 {
-        load.next_pair()?.into_iter().for_each(&mut keep);
+        for record in load.next_pair()? {
+            keep(record);
+        }
     }
     let mut processor = ConversationProcessor::new(DOMAIN, Settings::default());
     let before = usage();
     let watch = Elapsed::start();
     let mut outputs = 0;
     for step in stored.chunks(STEP) {
-        step.iter().for_each(|record| processor.apply(record));
+        for record in step {
+            processor.apply(record);
+        }
         outputs += processor.drain().outputs.len();
     }
     let counters = processor.counters();
@@ -153,7 +159,9 @@ fn pipeline(log: &dyn Log, live: usize) -> anyhow::Result<Value> {
         let Some(last) = read.last() else { break };
         let next = last.offset + 1;
         records += read.len();
-        read.iter().for_each(|record| processor.apply(record));
+        for record in &read {
+            processor.apply(record);
+        }
         let effects = processor.drain();
         outputs += effects.outputs.len();
         let place = |(topic, record): (trunkline_schemas::Topic, Record)| {
@@ -192,7 +200,7 @@ fn spec() -> TaskSpec {
 
 fn figures(name: &str, live: usize, records: usize, watch: Elapsed, before: Duration) -> Value {
     let seconds = watch.time().as_secs_f64().max(1e-9);
-    let cpu_us = (usage() - before).as_micros() as f64 / records.max(1) as f64;
+    let cpu_us = usage().saturating_sub(before).as_micros() as f64 / records.max(1) as f64;
     json!({
         "what": name,
         "live": live,
@@ -229,7 +237,10 @@ fn resident_mb() -> u64 {
 #[expect(clippy::print_stdout, reason = "it is what this program is for")]
 fn print(rows: &[Value], json: bool) -> anyhow::Result<()> {
     if !json {
-        println!("{:<22} {:>7} {:>10} {:>12} {:>9}", "what", "live", "records", "records/s", "CPU us");
+        println!(
+            "{:<22} {:>7} {:>10} {:>12} {:>9}",
+            "what", "live", "records", "records/s", "CPU us"
+        );
         for row in rows {
             let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
             let number = |key: &str| row[key].as_f64().unwrap_or_default();
