@@ -44,13 +44,17 @@ fn records(names: &[&str], bridges: &[(&str, i64)]) -> Vec<Stored> {
             stored.push(at(stored.len(), common::EPOCH_MS, &row));
         }
     }
+    let tick = RawEvent::bare(RawKind::Tick, "test", "", 0);
+    let end_ms = events.last().expect("events").0 + 2 * common::QUIET_MS;
+    let mut now_ms = events.first().expect("events").0;
+    events.push((end_ms, tick.clone()));
     for (at_ms, raw) in events {
+        while now_ms + 1_000 < at_ms {
+            now_ms += 1_000;
+            stored.push(at(stored.len(), now_ms, &tick));
+        }
+        now_ms = at_ms;
         stored.push(at(stored.len(), at_ms, &raw));
-    }
-    for tick in 1..=2 {
-        let last = stored.last().expect("lines").append_time_ms;
-        let tick = RawEvent::bare(RawKind::Tick, "test", "", tick);
-        stored.push(at(stored.len(), last + 31_000, &tick));
     }
     stored
 }

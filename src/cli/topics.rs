@@ -14,7 +14,7 @@ use trunkline_schemas::{ConversationCommand, Outcome, RawEvent, Record, Segment,
 use super::{ConfigArg, load, say};
 use crate::clock;
 use crate::config::Log as LogConfig;
-use crate::log::Log;
+use crate::log::{Log, LogError};
 use crate::log::embedded::Embedded;
 
 /// Records read at once.
@@ -60,16 +60,19 @@ enum What {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let path = match (&args.log, load_path(&args.file)) {
-        (Some(path), _) => path.clone(),
-        (None, Ok(path)) => path,
-        (None, Err(status)) => return Ok(status),
+    let path = match args.log.clone().map_or_else(|| load_path(&args.file), Ok) {
+        Ok(path) => path,
+        Err(status) => return Ok(status),
     };
     if !path.is_dir() {
         bail!("there is no log at {}", path.display());
     }
-    let log = Embedded::open(&path, Arc::new(clock::now_ms))
-        .context("a running trunkline has its log to itself; stop it to look inside")?;
+    let log = Embedded::open(&path, Arc::new(clock::now_ms)).map_err(|error| {
+        let in_use = matches!(error, LogError::InUse { .. });
+        let error = anyhow::Error::new(error);
+        let hint = "a running trunkline has its log to itself; stop it to look inside";
+        if in_use { error.context(hint) } else { error }
+    })?;
     match &args.what {
         What::List { json } => list(log.as_ref(), *json)?,
         What::Show { topic, partition, from, limit, json } => {

@@ -19,8 +19,10 @@ use trunkline_sinks::request;
 use super::complain;
 use crate::config::directory;
 
-/// After the end of input stream time advances so far, twice: every wait runs out.
-const REST_MS: i64 = 31_000;
+/// After so long every wait has run out.
+const REST_MS: i64 = 70_000;
+/// Stream time advances by ticks, as in a bridge.
+const TICK_MS: i64 = 1_000;
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
 const DOMAIN: &str = "translate";
@@ -158,7 +160,7 @@ impl Translator {
 
     fn event(&mut self, mut raw: RawEvent, line: u64) {
         if let Some(at_us) = raw.switch_time_us {
-            self.now_ms = self.now_ms.max(at_us.div_euclid(1000));
+            self.pass(at_us.div_euclid(1000));
         }
         raw.received_time_us = raw.switch_time_us.unwrap_or(self.now_ms * 1000);
         self.record(&raw, line);
@@ -179,10 +181,17 @@ impl Translator {
     }
 
     fn finish(&mut self) {
-        for _ in 0..2 {
-            self.now_ms += REST_MS;
+        self.pass(self.now_ms + REST_MS);
+    }
+
+    /// Lets stream time pass. After a long silence only the end of it is ticked: every wait runs out.
+    fn pass(&mut self, to_ms: i64) {
+        self.now_ms = self.now_ms.max(to_ms - REST_MS);
+        while self.now_ms + TICK_MS < to_ms {
+            self.now_ms += TICK_MS;
             self.record(&self.bare(RawKind::Tick), 0);
         }
+        self.now_ms = self.now_ms.max(to_ms);
     }
 
     fn write(

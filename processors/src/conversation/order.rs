@@ -15,11 +15,14 @@ use trunkline_schemas::raw::Stream;
 
 use super::copies::StreamKey;
 
+/// Ticks come each second: where nothing came for longer, nobody was recording, and no wait runs.
+const TICK_MS: i64 = 1_000;
 /// The longest an event waits while no link of a role is up and has caught up (DESIGN section 5).
 pub const WAIT_MAX_MS: i64 = 30_000;
 
 /// Clocks and links, as far as they must outlive a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Streams {
     /// The greatest switch time of each stream, microseconds.
     passed: Vec<(StreamKey, i64)>,
@@ -27,7 +30,9 @@ pub struct Streams {
     links: Vec<Link>,
     /// Stream time, milliseconds.
     pub now_ms: i64,
-    /// Stream time during which every role had a link that had caught up: the clock of W.
+    /// Stream time while somebody was recording: the clock of the longest wait.
+    recorded_ms: i64,
+    /// The part of it during which every role had a link that had caught up: the clock of W.
     running_ms: i64,
 }
 
@@ -50,14 +55,15 @@ struct Gap {
 impl Streams {
     /// Advances stream time; it never goes back.
     pub fn advance(&mut self, now_ms: i64) {
-        let step = (now_ms - self.now_ms).max(0);
-        if self.now_ms != 0 && self.settled() {
+        let step = (now_ms - self.now_ms).clamp(0, TICK_MS);
+        self.now_ms = self.now_ms.max(now_ms);
+        self.recorded_ms += step;
+        if self.settled() {
             self.running_ms += step;
         }
-        self.now_ms += if self.now_ms == 0 { now_ms } else { step };
-        let now_ms = self.now_ms;
+        let recorded_ms = self.recorded_ms;
         for link in &mut self.links {
-            if link.gap.is_some_and(|gap| now_ms - gap.since_ms > WAIT_MAX_MS) {
+            if link.gap.is_some_and(|gap| recorded_ms - gap.since_ms > WAIT_MAX_MS) {
                 link.gap = None;
             }
         }
@@ -94,7 +100,7 @@ impl Streams {
 
     /// A link has lost events. Another link of the same stream may still bring them.
     pub fn gap(&mut self, name: &str) {
-        let now_ms = self.now_ms;
+        let since_ms = self.recorded_ms;
         let Some(stream) =
             self.links.iter().find(|link| link.name == name).map(|link| link.stream.clone())
         else {
@@ -104,7 +110,7 @@ impl Streams {
             return;
         }
         for link in self.links.iter_mut().filter(|link| link.name == name) {
-            link.gap = Some(Gap { since_ms: now_ms, first: None });
+            link.gap = Some(Gap { since_ms, first: None });
         }
     }
 
@@ -159,7 +165,7 @@ type Place = (i64, Stream, String, Offset);
 struct Waiting<T> {
     item: T,
     running_ms: i64,
-    now_ms: i64,
+    recorded_ms: i64,
 }
 
 /// The events that wait.
@@ -214,7 +220,8 @@ impl<T> Order<T> {
             at_us
         };
         let place = (at_us, stream.1, stream.0.clone(), at);
-        let waiting = Waiting { item, running_ms: streams.running_ms, now_ms: streams.now_ms };
+        let Streams { running_ms, recorded_ms, .. } = *streams;
+        let waiting = Waiting { item, running_ms, recorded_ms };
         self.waiting.insert(place, waiting);
     }
 
@@ -223,7 +230,7 @@ impl<T> Order<T> {
         let (place, waiting) = self.waiting.first_key_value()?;
         let due = streams.passed(place.1, place.0)
             || streams.running_ms - waiting.running_ms > self.wait_ms
-            || streams.now_ms - waiting.now_ms > WAIT_MAX_MS;
+            || streams.recorded_ms - waiting.recorded_ms > WAIT_MAX_MS;
         if !due {
             return None;
         }

@@ -16,6 +16,8 @@ use trunkline_schemas::{
 
 /// When the call models begin, milliseconds since 1970.
 pub const EPOCH_MS: i64 = 1_710_406_800_000;
+/// After so long every wait has run out.
+pub const QUIET_MS: i64 = 35_000;
 const DOMAIN: &str = "test";
 
 /// One event line of a call model.
@@ -176,16 +178,23 @@ impl Feed {
 
     /// Gives a line; stream time is the greatest event time given.
     pub fn line(&mut self, line: &Line) {
-        self.now_ms = self.now_ms.max(line.at_ms);
+        self.pass(line.at_ms);
         self.record(&raw_of(line, "a"));
     }
 
     /// Lets every wait run out.
     pub fn finish(&mut self) {
-        for _ in 0..2 {
-            self.now_ms += 31_000;
+        self.pass(self.now_ms + 2 * QUIET_MS);
+    }
+
+    /// Lets time pass, a tick each second, as a bridge writes them.
+    fn pass(&mut self, to_ms: i64) {
+        let from_ms = self.now_ms.max(to_ms - QUIET_MS * 2);
+        for at_ms in (from_ms..to_ms).step_by(1_000).skip(1) {
+            self.now_ms = at_ms;
             self.record(&self.bare(RawKind::Tick));
         }
+        self.now_ms = self.now_ms.max(to_ms);
     }
 
     fn collect(&mut self) {
