@@ -1,5 +1,5 @@
-//! A seeded load: calls of the call models, each with ids of its own, so many of them alive at once,
-//! every event told by two bridges.
+//! A seeded load: calls of the call models, each with ids of its own, so many of them alive at
+//! once, every event told by two bridges.
 
 use serde_json::Value;
 use trunkline_schemas::directory::{Agent, DnAt, Queue, Server, Source};

@@ -1,5 +1,5 @@
-//! Measures, never asserts: each figure of a run is printed as a table and as JSON, beside a bare loop
-//! in the same run that does nothing but read, copy and write (ratios outlive the machine).
+//! Measures, never asserts: each figure of a run is printed as a table and as JSON, beside a bare
+//! loop in the same run that does nothing but read, copy and write (ratios outlive the machine).
 
 use std::path::Path;
 use std::sync::Arc;

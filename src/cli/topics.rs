@@ -14,8 +14,8 @@ use trunkline_schemas::{ConversationCommand, Outcome, RawEvent, Record, Segment,
 use super::{ConfigArg, load, say};
 use crate::clock;
 use crate::config::Log as LogConfig;
-use crate::log::{Log, LogError};
 use crate::log::embedded::Embedded;
+use crate::log::{Log, LogError};
 
 /// Records read at once.
 const READ_MAX: usize = 1_000;

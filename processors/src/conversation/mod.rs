@@ -39,7 +39,7 @@ use directory::Directory;
 use event::{Event, Kind};
 use flow::Flow;
 use legs::Input;
-use order::{Order, Streams};
+use order::{Order, Since, Streams};
 use reason::Reason;
 use tell::{Teller, Told};
 
@@ -131,7 +131,7 @@ struct Pending {
 struct Meta {
     copies: Copies,
     streams: Streams,
-    held: Vec<Offset>,
+    held: Vec<(Offset, Since)>,
     directory_complete: bool,
 }
 
@@ -457,7 +457,7 @@ impl ConversationProcessor {
         let meta = Meta {
             copies: self.copies.clone(),
             streams: self.streams.clone(),
-            held: self.order.offsets(),
+            held: self.order.held(),
             directory_complete: self.directory.complete,
         };
         json(&meta)
@@ -529,7 +529,6 @@ impl Processor for ConversationProcessor {
     }
 
     fn rehold(&mut self, stored: &Stored) {
-        self.order.came(stored.offset);
         let Ok(raw) = decode(stored) else { return };
         let stream = stream_of(&raw);
         let at_us = raw.switch_time_us.unwrap_or(raw.received_time_us);

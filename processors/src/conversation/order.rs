@@ -160,12 +160,20 @@ impl Streams {
 /// server and arrival.
 type Place = (i64, Stream, String, Offset);
 
+/// Since when an event waits, by both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Since {
+    /// The clock of W.
+    running_ms: i64,
+    /// The clock of the longest wait.
+    recorded_ms: i64,
+}
+
 /// An event that waits.
 #[derive(Clone, Debug)]
 struct Waiting<T> {
     item: T,
-    running_ms: i64,
-    recorded_ms: i64,
+    since: Since,
 }
 
 /// The events that wait.
@@ -175,8 +183,8 @@ pub struct Order<T> {
     waiting: BTreeMap<Place, Waiting<T>>,
     /// The last place given in each stream, so that its own order is kept whatever its clock does.
     last: Vec<(StreamKey, i64)>,
-    /// After a restart: offsets of events that waited and have not been read again.
-    expected: Vec<Offset>,
+    /// After a restart: the events that waited and have not been read again.
+    expected: Vec<(Offset, Since)>,
 }
 
 impl<T> Order<T> {
@@ -186,18 +194,13 @@ impl<T> Order<T> {
     }
 
     /// Names the events that waited before a restart.
-    pub fn expect(&mut self, offsets: Vec<Offset>) {
-        self.expected = offsets;
+    pub fn expect(&mut self, waiting: Vec<(Offset, Since)>) {
+        self.expected = waiting;
     }
 
-    /// One of them has been read again.
-    pub fn came(&mut self, at: Offset) {
-        self.expected.retain(|offset| *offset != at);
-    }
-
-    /// Those that have not been read again.
+    /// Offsets of those that have not been read again.
     pub fn expected(&self) -> Vec<Offset> {
-        self.expected.clone()
+        self.expected.iter().map(|(at, _)| *at).collect()
     }
 
     /// How many wait.
@@ -220,27 +223,32 @@ impl<T> Order<T> {
             at_us
         };
         let place = (at_us, stream.1, stream.0.clone(), at);
-        let Streams { running_ms, recorded_ms, .. } = *streams;
-        let waiting = Waiting { item, running_ms, recorded_ms };
-        self.waiting.insert(place, waiting);
+        // One that waited before a restart goes on waiting, as if there had been none.
+        let before = self.expected.iter().position(|(offset, _)| *offset == at);
+        let since = before.map_or(
+            Since { running_ms: streams.running_ms, recorded_ms: streams.recorded_ms },
+            |before| self.expected.remove(before).1,
+        );
+        self.waiting.insert(place, Waiting { item, since });
     }
 
     /// The next event in order, once nothing older can come or it has waited long enough.
     pub fn pop(&mut self, streams: &Streams) -> Option<T> {
         let (place, waiting) = self.waiting.first_key_value()?;
         let due = streams.passed(place.1, place.0)
-            || streams.running_ms - waiting.running_ms > self.wait_ms
-            || streams.recorded_ms - waiting.recorded_ms > WAIT_MAX_MS;
+            || streams.running_ms - waiting.since.running_ms > self.wait_ms
+            || streams.recorded_ms - waiting.since.recorded_ms > WAIT_MAX_MS;
         if !due {
             return None;
         }
         self.waiting.pop_first().map(|(_, waiting)| waiting.item)
     }
 
-    /// Offsets of the events that wait.
-    pub fn offsets(&self) -> Vec<Offset> {
-        let mut offsets: Vec<Offset> = self.waiting.keys().map(|(_, _, _, at)| *at).collect();
-        offsets.sort_unstable();
-        offsets
+    /// The events that wait, by offset.
+    pub fn held(&self) -> Vec<(Offset, Since)> {
+        let held = self.waiting.iter().map(|((_, _, _, at), waiting)| (*at, waiting.since));
+        let mut held: Vec<_> = held.collect();
+        held.sort_unstable_by_key(|(at, _)| *at);
+        held
     }
 }
