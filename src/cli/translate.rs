@@ -184,7 +184,8 @@ impl Translator {
         self.pass(self.now_ms + REST_MS);
     }
 
-    /// Lets stream time pass. After a long silence only the end of it is ticked: every wait runs out.
+    /// Lets stream time pass. After a long silence only the end of it is ticked: every wait runs
+    /// out.
     fn pass(&mut self, to_ms: i64) {
         self.now_ms = self.now_ms.max(to_ms - REST_MS);
         while self.now_ms + TICK_MS < to_ms {
