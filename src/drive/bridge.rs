@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
-use trunkline_ingest::tlib::{RawOut, WriteError, Writer};
+use trunkline_ingest::tlib::{LinkConfig, RawOut, WriteError, Writer};
 use trunkline_schemas::state::StateValue;
 use trunkline_schemas::topics::{DEAD_INGEST, RAW_TLIB, STATE_BRIDGE};
 use trunkline_schemas::{Output, Partition, RawEvent, RawKind, Record, codec};
 
-use super::{LOOP_LIMIT, Shell, point, unwrap_state};
+use super::{LOOP_LIMIT, Shell, TaskError, point, unwrap_state};
 use crate::admin::metrics::{self, LinkEvent, Stage};
 use crate::clock;
 use crate::log::{Appender, Log, LogError};
@@ -134,6 +134,33 @@ pub fn state_output(key: &str, body: &serde_json::Value) -> Result<Output, codec
     Ok(Output { topic: STATE_BRIDGE, partition: 0, record: Record::new(key, value) })
 }
 
+/// Says of every link that it is down. A process that was killed could not say so, and nobody may
+/// take its links for caught up while they come up again. To be called before anything else is
+/// written. A partition without records has no links to take down.
+///
+/// # Errors
+/// The log cannot be read or written.
+pub fn take_down(
+    log: &dyn Log,
+    partition: Partition,
+    links: &[LinkConfig],
+) -> Result<(), TaskError> {
+    let bounds = log.bounds(RAW_TLIB, partition)?;
+    if bounds.start == bounds.end || links.is_empty() {
+        return Ok(());
+    }
+    let now_us = clock::now_us();
+    let down = |config: &LinkConfig| {
+        let mut event = RawEvent::bare(RawKind::LinkDown, &config.domain, "trunkline", now_us);
+        event.stream = Some(config.role);
+        event.link = config.link();
+        event.payload = serde_json::json!({ "why": "the process starts" }).to_string().into_bytes();
+        raw_output(&event, partition).map_err(|e| TaskError::State(e.to_string()))
+    };
+    log.appender()?.append(links.iter().map(down).collect::<Result<_, _>>()?)?;
+    Ok(())
+}
+
 /// The newest value of a key of `state.bridge`.
 ///
 /// # Errors
@@ -186,4 +213,56 @@ pub async fn tick(shell: Shell, domain: String, partition: Partition) {
         }
     }
     progress.retire();
+}
+
+#[cfg(test)]
+mod tests {
+    use trunkline_schemas::raw::Stream;
+
+    use super::*;
+    use crate::log::embedded::Embedded;
+    use crate::topology;
+
+    fn link(role: Stream) -> LinkConfig {
+        LinkConfig {
+            bridge: "b1".to_owned(),
+            domain: "main".to_owned(),
+            site: "site1".to_owned(),
+            role,
+            pair: 0,
+            servers: vec!["sip:8000".to_owned()],
+            dns: Vec::new(),
+            connect_timeout: TICK,
+            silence_timeout: TICK,
+            backoff_min: TICK,
+            backoff_max: TICK,
+        }
+    }
+
+    #[test]
+    fn a_start_takes_the_links_of_the_last_process_down_before_anything_else() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let log = Embedded::open(directory.path(), Arc::new(clock::now_ms)).expect("a log");
+        log.ensure(&topology::layouts(1, 1)).expect("topics");
+        let links = [link(Stream::Call), link(Stream::Vq)];
+        let kinds = || -> Vec<(RawKind, Option<Stream>, String)> {
+            let records = log.read(RAW_TLIB, 0, 0, READ_MAX).expect("readable");
+            let raw = |record: &trunkline_schemas::Stored| {
+                let value = record.record.value.as_deref().expect("a raw event");
+                let raw: RawEvent = codec::decode(value).expect("a raw event");
+                (raw.kind, raw.stream, raw.link)
+            };
+            records.iter().map(raw).collect()
+        };
+        take_down(log.as_ref(), 0, &links).expect("written");
+        assert_eq!(kinds(), [], "the first start has nothing to take down");
+
+        let up = RawEvent::bare(RawKind::LinkUp, "main", "sips", clock::now_us());
+        let up = raw_output(&up, 0).expect("a record");
+        log.appender().expect("usable").append(vec![up]).expect("written");
+        take_down(log.as_ref(), 0, &links).expect("written");
+        let down = |role, name: &str| (RawKind::LinkDown, Some(role), name.to_owned());
+        let wanted = [down(Stream::Call, "b1/site1/call/0"), down(Stream::Vq, "b1/site1/vq/0")];
+        assert_eq!(kinds()[1..], wanted);
+    }
 }

@@ -81,8 +81,10 @@ impl Engine {
                 })?;
             }
             if plan.parts.ingest {
+                let links = links(domain, plan.bridges);
+                bridge::take_down(shell.log.as_ref(), partition, &links)?;
                 announce::announce(shell, &domain.name, partition, &domain.directory)?;
-                engine.links(domain, partition, plan)?;
+                engine.follow(links, partition, plan)?;
                 let tick = bridge::tick(shell.clone(), domain.name.clone(), partition);
                 engine.tasks.spawn_on(tick, &plan.outlet.runtime);
             }
@@ -115,27 +117,18 @@ impl Engine {
         Ok(())
     }
 
-    fn links(
+    fn follow(
         &mut self,
-        domain: &Domain,
+        links: Vec<LinkConfig>,
         partition: Partition,
         plan: &Plan<'_>,
     ) -> anyhow::Result<()> {
-        for name in plan.bridges {
-            for site in &domain.sites {
-                for (role, pairs) in roles(site) {
-                    for (pair, servers) in pairs.iter().enumerate() {
-                        let config = link(domain, site, name, role, pair, servers);
-                        let log = Arc::clone(&self.shell.log);
-                        let writer = LogWriter::new(log, partition, name, &config.link())?;
-                        let clock = Arc::new(clock::now_us);
-                        let bridge =
-                            Bridge::new(config, Box::new(writer), clock, Box::new(chance))?;
-                        let run = bridge.run(self.shell.stop.clone());
-                        self.tasks.spawn_on(run, &plan.outlet.runtime);
-                    }
-                }
-            }
+        for config in links {
+            let log = Arc::clone(&self.shell.log);
+            let writer = LogWriter::new(log, partition, &config.bridge, &config.link())?;
+            let clock = Arc::new(clock::now_us);
+            let bridge = Bridge::new(config, Box::new(writer), clock, Box::new(chance))?;
+            self.tasks.spawn_on(bridge.run(self.shell.stop.clone()), &plan.outlet.runtime);
         }
         Ok(())
     }
@@ -160,6 +153,21 @@ impl Engine {
             }
         }
     }
+}
+
+/// Every link of these bridges to the SIP Servers of a domain.
+fn links(domain: &Domain, bridges: &[String]) -> Vec<LinkConfig> {
+    let mut links = Vec::new();
+    for name in bridges {
+        for site in &domain.sites {
+            for (role, pairs) in roles(site) {
+                for (pair, servers) in pairs.iter().enumerate() {
+                    links.push(link(domain, site, name, role, pair, servers));
+                }
+            }
+        }
+    }
+    links
 }
 
 fn roles(site: &Site) -> [(Stream, &Vec<ServerPair>); 3] {

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use trunkline_schemas::state::StateValue;
-use trunkline_schemas::topics::{Spread, hash_partition};
-use trunkline_schemas::{Output, Partition, Record, Topic, codec};
+use trunkline_schemas::topics::{OUTCOME_CONVERSATION, Spread, hash_partition};
+use trunkline_schemas::{Outcome, Output, Partition, Record, Topic, codec};
 
 use crate::admin::health::Health;
-use crate::admin::metrics::Metrics;
+use crate::admin::metrics::{self, Metrics, Stage};
 use crate::log::{Layout, Log, LogError};
 
 pub mod announce;
@@ -124,4 +124,24 @@ fn chance() -> f64 {
     use std::hash::{BuildHasher, RandomState};
     let number = RandomState::new().hash_one(0_u8);
     (number >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// Counts what a stage is about to write: dead letters and outcomes by their codes.
+fn count_outputs(stage: Stage, dead: Topic, outputs: &[(Topic, Record)]) {
+    let mut written = 0;
+    for (topic, record) in outputs {
+        if *topic == dead {
+            let code = record.header("dead-code").unwrap_or_default();
+            metrics::record_dead(stage, &String::from_utf8_lossy(code));
+            continue;
+        }
+        written += 1;
+        if *topic == OUTCOME_CONVERSATION
+            && let Some(value) = &record.value
+            && let Ok(outcome) = codec::decode::<Outcome>(value)
+        {
+            metrics::outcome(outcome.status, outcome.code.as_deref());
+        }
+    }
+    metrics::records_out(stage, written);
 }

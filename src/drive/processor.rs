@@ -7,14 +7,12 @@ use std::time::Duration;
 
 use trunkline_processors::Processor;
 use trunkline_processors::conversation::{ConversationProcessor, Settings, dead_letter};
-use trunkline_schemas::topics::{
-    DEAD_CONVERSATION, OUTCOME_CONVERSATION, RAW_TLIB, STATE_CONVERSATION,
-};
-use trunkline_schemas::{Offset, Outcome, Partition, Record, Stored, Topic, codec};
+use trunkline_schemas::topics::{DEAD_CONVERSATION, RAW_TLIB, STATE_CONVERSATION};
+use trunkline_schemas::{Offset, Partition, Record, Stored, Topic};
 
 use super::{
-    IDLE_WAIT, LOOP_LIMIT, REOWN_WAIT, STEP_RECORDS_MAX, Shell, TaskError, point, unwrap_state,
-    wrap_state,
+    IDLE_WAIT, LOOP_LIMIT, REOWN_WAIT, STEP_RECORDS_MAX, Shell, TaskError, count_outputs, point,
+    unwrap_state, wrap_state,
 };
 use crate::admin::metrics::{self, Stage};
 use crate::clock::{self, Elapsed};
@@ -79,7 +77,8 @@ impl Life<'_> {
             let mut outputs = self.apply(&mut processor, &records)?;
             let effects = processor.drain();
             outputs.extend(effects.outputs);
-            count(&records, &outputs);
+            metrics::records_in(stage, records.len() as u64);
+            count_outputs(stage, DEAD_CONVERSATION, &outputs);
             let outputs = self.shell.place(outputs, self.spec.partition);
             let state = wrap_state(effects.state)?;
             point::pass("processor.before_commit");
@@ -151,25 +150,4 @@ impl Life<'_> {
         }));
         applied.map(|()| buried).map_err(|_| TaskError::Panicked(at.get()))
     }
-}
-
-fn count(records: &[Stored], outputs: &[(Topic, Record)]) {
-    let stage = Stage::Conversation;
-    metrics::records_in(stage, records.len() as u64);
-    let mut written = 0;
-    for (topic, record) in outputs {
-        if *topic == DEAD_CONVERSATION {
-            let code = record.header("dead-code").unwrap_or_default();
-            metrics::record_dead(stage, &String::from_utf8_lossy(code));
-            continue;
-        }
-        written += 1;
-        if *topic == OUTCOME_CONVERSATION
-            && let Some(value) = &record.value
-            && let Ok(outcome) = codec::decode::<Outcome>(value)
-        {
-            metrics::outcome(outcome.status, outcome.code.as_deref());
-        }
-    }
-    metrics::records_out(stage, written);
 }

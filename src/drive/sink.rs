@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use trunkline_schemas::topics::{
-    COMMAND_CONVERSATION, DEAD_CONVERSATION_SINK, OUTCOME_CONVERSATION, STATE_CONVERSATION_SINK,
+    COMMAND_CONVERSATION, DEAD_CONVERSATION_SINK, STATE_CONVERSATION_SINK,
 };
-use trunkline_schemas::{ConversationCommand, Outcome, Partition, Record, Topic, codec};
+use trunkline_schemas::{ConversationCommand, Partition, codec};
 use trunkline_sinks::conversation::{Counters, WaveId};
 use trunkline_sinks::genesys_cloud::Reply;
 use trunkline_sinks::{Allowance, Answer, ConversationSink, GenesysCloud, SinkConfig, request};
 
 use super::{
-    IDLE_WAIT, LOOP_LIMIT, REOWN_WAIT, STEP_RECORDS_MAX, Shell, TaskError, chance, point,
-    unwrap_state, wrap_state,
+    IDLE_WAIT, LOOP_LIMIT, REOWN_WAIT, STEP_RECORDS_MAX, Shell, TaskError, chance, count_outputs,
+    point, unwrap_state, wrap_state,
 };
 use crate::admin::metrics::{self, Delivered, Stage, Target, TaskGauges};
 use crate::clock::{self, Elapsed};
@@ -194,7 +194,7 @@ impl<'a> Life<'a> {
         if let Some(step) = self.sink.take_step(clock::now_ms()) {
             let watch = Elapsed::start();
             let answered = !step.outputs.is_empty();
-            count(&step.outputs);
+            count_outputs(Stage::ConversationSink, DEAD_CONVERSATION_SINK, &step.outputs);
             let outputs = self.shell.place(step.outputs, self.spec.partition);
             let state = wrap_state(step.state)?;
             if answered {
@@ -266,25 +266,6 @@ impl<'a> Life<'a> {
         let most = if self.sink.backlog().in_flight > 0 { ANSWER_WAIT } else { IDLE_WAIT };
         wake.min(most)
     }
-}
-
-fn count(outputs: &[(Topic, Record)]) {
-    let mut written = 0;
-    for (topic, record) in outputs {
-        if *topic == DEAD_CONVERSATION_SINK {
-            let code = record.header("dead-code").unwrap_or_default();
-            metrics::record_dead(Stage::ConversationSink, &String::from_utf8_lossy(code));
-            continue;
-        }
-        written += 1;
-        if *topic == OUTCOME_CONVERSATION
-            && let Some(value) = &record.value
-            && let Ok(outcome) = codec::decode::<Outcome>(value)
-        {
-            metrics::outcome(outcome.status, outcome.code.as_deref());
-        }
-    }
-    metrics::records_out(Stage::ConversationSink, written);
 }
 
 fn log_answer(spec: &TaskSpec, wave: WaveId, reply: &Reply) {
