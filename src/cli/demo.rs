@@ -165,7 +165,7 @@ impl Screen {
             return Self(None);
         }
         let bar = ProgressBar::new(args.calls);
-        let style = ProgressStyle::with_template("  calls {pos:>4}/{len} {bar:30} {msg}");
+        let style = ProgressStyle::with_template("  calls {pos:>4}/{len} {bar:40}\n  {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         complain(
             "Engage (simulated) -> bridges -> log -> processor -> sink -> \
@@ -178,8 +178,7 @@ impl Screen {
         let Some(bar) = &self.0 else { return };
         bar.set_position(moment.site.finished);
         bar.set_message(format!(
-            "queued {:>3}  talking {:>3}  |  told: {:>4} conversations, {:>4} open, \
-             {:>6} events, {:>4} requests",
+            "queued {:>3}, talking {:>3} | told {:>4}, open {:>3} | {:>5} events, {:>4} requests",
             moment.site.queued,
             moment.site.talking,
             moment.org.conversations,
