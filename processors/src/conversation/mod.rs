@@ -467,8 +467,10 @@ impl ConversationProcessor {
 impl Processor for ConversationProcessor {
     fn apply(&mut self, stored: &Stored) {
         self.dirty = true;
-        self.streams.advance(stored.append_time_ms);
-        match decode(stored) {
+        let raw = decode(stored);
+        let until_down = raw.as_ref().is_ok_and(|raw| raw.kind == RawKind::LinkDown);
+        self.streams.advance(stored.append_time_ms, until_down);
+        match raw {
             Ok(raw) => self.take(stored, raw),
             Err(why) => self.bury(stored, "undecodable", &why),
         }

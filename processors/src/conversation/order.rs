@@ -53,9 +53,11 @@ struct Gap {
 }
 
 impl Streams {
-    /// Advances stream time; it never goes back.
-    pub fn advance(&mut self, now_ms: i64) {
-        let step = (now_ms - self.now_ms).clamp(0, TICK_MS);
+    /// Advances stream time; it never goes back. Until a link is told to be down nobody knows since
+    /// when it was, so no wait runs until then.
+    pub fn advance(&mut self, now_ms: i64, until_down: bool) {
+        let most = if until_down { 0 } else { TICK_MS };
+        let step = (now_ms - self.now_ms).clamp(0, most);
         self.now_ms = self.now_ms.max(now_ms);
         self.recorded_ms += step;
         if self.settled() {

@@ -1,0 +1,11 @@
+//! The whole system: one test binary, a file for each concern.
+
+mod bad_input;
+mod cli;
+mod faults;
+mod feeder;
+mod front;
+mod kill;
+mod program;
+mod running;
+mod translate;

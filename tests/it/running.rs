@@ -1,0 +1,291 @@
+//! Trunkline in a process of its own, between two simulators in this one: so that it can be killed
+//! while the world it lives in goes on.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use trunkline::clock::{self, Elapsed};
+use trunkline::drive::rehearsal::{TOLERANCE_MS, know};
+use trunkline::log::Log;
+use trunkline::log::embedded::Embedded;
+use trunkline_schemas::{Stored, Topic};
+use trunkline_sim::compare::{Difference, compare};
+use trunkline_sim::engage::{self, EngageConfig, EngageSim};
+use trunkline_sim::gc::{self, GcConfig, GcSim};
+
+/// How often a condition is looked at.
+const POLL: Duration = Duration::from_millis(10);
+/// Records read at once.
+const READ_MAX: usize = 1_000;
+/// Lines of a process's log that a failed test shows.
+const LINES_SHOWN: usize = 30;
+
+/// Waits for a condition; fails if it does not come true in time.
+pub(super) async fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
+    let watch = Elapsed::start();
+    let mut interval = tokio::time::interval(POLL);
+    loop {
+        interval.tick().await;
+        if holds() {
+            return;
+        }
+        assert!(watch.time() < limit, "within {limit:?} this did not come true: {what}");
+    }
+}
+
+/// How Trunkline is configured.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) bridges: &'static [&'static str],
+    pub(super) partitions: u32,
+    pub(super) requests_per_minute: u32,
+    pub(super) burst: u32,
+    pub(super) requests_in_flight: u32,
+    pub(super) deadline: Duration,
+}
+
+impl Default for Settings {
+    /// An allowance that is never the bottleneck.
+    fn default() -> Self {
+        Self {
+            bridges: &["b1", "b2"],
+            partitions: 2,
+            requests_per_minute: 30_000,
+            burst: 1_000,
+            requests_in_flight: 4,
+            deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The two simulators, and the directory that all processes of a test share.
+pub(super) struct World {
+    pub(super) site: EngageSim,
+    pub(super) org: GcSim,
+    dir: tempfile::TempDir,
+}
+
+impl World {
+    /// Starts both simulators; calls begin when every link of every bridge is up.
+    pub(super) async fn new(site: EngageConfig, org: GcConfig, settings: &Settings) -> Self {
+        let site = EngageConfig { wait_for_clients: 3 * settings.bridges.len(), ..site };
+        let site = engage::start(site).await.expect("the site listens");
+        let directory = site.directory();
+        let mut config = org;
+        let known = serde_json::from_value(directory.clone()).expect("a directory");
+        know(&mut config, &known);
+        let secret = config.client_secret.clone();
+        let client_id = config.client_id.clone();
+        let org = gc::start(config).await.expect("the organisation listens");
+        let dir = tempfile::tempdir().expect("a directory");
+        let write = |name: &str, text: &str| {
+            fs::write(dir.path().join(name), text).expect("the directory can be written");
+        };
+        write("directory.json", &directory.to_string());
+        write("secret", &secret);
+        if let Some(pem) = org.ca_pem() {
+            write("ca.pem", pem);
+        }
+        write("trunkline.toml", &toml(&site, &org, &client_id, settings));
+        Self { site, org, dir }
+    }
+
+    /// Starts Trunkline; `hold` names a point and how often it is passed before it holds.
+    pub(super) fn run(&self, hold: Option<(&'static str, u64)>) -> Process {
+        let hold_file = self.dir.path().join("held");
+        if hold_file.exists() {
+            fs::remove_file(&hold_file).expect("the hold file can be removed");
+        }
+        let lines = self.dir.path().join("lines");
+        let stderr = File::create(&lines).expect("the log lines have a file");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
+        command.arg("run").arg("--config").arg(self.dir.path().join("trunkline.toml"));
+        if let Some((point, nth)) = hold {
+            command.env("TRUNKLINE_HOLD_AT", format!("{point}@{nth}"));
+            command.env("TRUNKLINE_HOLD_FILE", &hold_file);
+        }
+        let spawned_ms = clock::now_ms();
+        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+        let child = command.spawn().expect("trunkline starts");
+        Process { child, lines, hold_file, spawned_ms }
+    }
+
+    /// The directory of the log.
+    pub(super) fn log_dir(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+
+    /// The records of a topic, partition by partition. No process may be running.
+    pub(super) fn records(&self, topic: Topic) -> Vec<Stored> {
+        records(&self.log_dir(), topic)
+    }
+
+    /// What differs between the ledger and the truth.
+    pub(super) fn differences(&self) -> Vec<Difference> {
+        compare(&self.site.truth(), &self.org.told(), TOLERANCE_MS)
+    }
+
+    /// Whether all calls were played and told, but for those that are excused by their CallUUID.
+    pub(super) fn is_told(&self, excused: impl FnOnce() -> BTreeSet<String>) -> bool {
+        let progress = self.site.progress();
+        if progress.finished < progress.total || self.org.summary().open > 0 {
+            return false;
+        }
+        let excused = excused();
+        self.differences().iter().all(|one| excused.contains(&one.call_uuid))
+    }
+
+    /// Waits until all calls were played and told; shows what is missing if that does not happen.
+    pub(super) async fn told(&self, process: &mut Process, limit: Duration) {
+        let watch = Elapsed::start();
+        until("all calls are told", limit + Duration::from_secs(5), || {
+            process.assert_alive();
+            let told = self.is_told(BTreeSet::new);
+            let late = !told && watch.time() > limit;
+            assert!(!late, "{:?}\n{:#?}", self.org.summary(), self.differences());
+            told
+        })
+        .await;
+    }
+}
+
+/// The records of a topic of the log in a directory, partition by partition.
+pub(super) fn records(dir: &Path, topic: Topic) -> Vec<Stored> {
+    let log = Embedded::open(dir, Arc::new(clock::now_ms)).expect("the log is free");
+    let layouts = log.layouts().expect("the log can be read");
+    let layout = layouts.iter().find(|layout| layout.topic == topic).expect("the topic is there");
+    let mut all = Vec::new();
+    for partition in 0..layout.partitions {
+        let mut from = 0;
+        loop {
+            let read = log.read(topic, partition, from, READ_MAX).expect("the log can be read");
+            let Some(last) = read.last() else { break };
+            from = last.offset + 1;
+            all.extend(read);
+        }
+    }
+    all
+}
+
+fn toml(site: &EngageSim, org: &GcSim, client_id: &str, settings: &Settings) -> String {
+    let (sip, vq, org_url) = (site.addr(), site.vq_addr(), org.base_url());
+    let ca_file = org.ca_pem().map_or("", |_| "ca_file = \"ca.pem\"");
+    let Settings { bridges, partitions, requests_per_minute, burst, requests_in_flight, deadline } =
+        settings;
+    let deadline = deadline.as_secs();
+    format!(
+        r#"
+[admin]
+listen = "127.0.0.1:0"
+[log.embedded]
+path = "log"
+[topics]
+conversation_partitions = {partitions}
+[bridge]
+names = {bridges:?}
+[[domain]]
+name = "main"
+directory_file = "directory.json"
+[[domain.site]]
+name = "site1"
+voice_server_call = ["{sip}"]
+voice_server_vq = ["{vq}"]
+voice_server_agent = ["{sip}"]
+[genesys_cloud]
+base_url = "{org_url}"
+auth_url = "{org_url}"
+{ca_file}
+[genesys_cloud.conversation]
+client_id = "{client_id}"
+client_secret_file = "secret"
+requests_per_minute = {requests_per_minute}
+burst = {burst}
+requests_in_flight = {requests_in_flight}
+[shutdown]
+deadline_secs = {deadline}
+[logging]
+filter = "info"
+"#
+    )
+}
+
+/// A running Trunkline. Dropping it kills it.
+pub(super) struct Process {
+    child: Child,
+    lines: PathBuf,
+    hold_file: PathBuf,
+    /// Just before it was started, milliseconds since 1970.
+    pub(super) spawned_ms: i64,
+}
+
+impl Process {
+    /// Fails if it has ended by itself.
+    pub(super) fn assert_alive(&mut self) {
+        let ended = self.child.try_wait().expect("a child can be asked");
+        assert!(ended.is_none(), "trunkline ended with {ended:?}:\n{}", self.last_lines());
+    }
+
+    /// Waits until it is held at its point.
+    pub(super) async fn held(&mut self, point: &str, limit: Duration) {
+        let what = format!("the process is held at {point}");
+        until(&what, limit, || {
+            self.assert_alive();
+            self.hold_file.exists()
+        })
+        .await;
+    }
+
+    /// Kills it with SIGKILL.
+    pub(super) fn kill(mut self) {
+        self.assert_alive();
+        self.child.kill().expect("it can be killed");
+        let status = self.child.wait().expect("it can be waited for");
+        assert_eq!(status.signal(), Some(9), "{status:?}");
+    }
+
+    /// Asks it to stop, and waits for it. Returns its status and how long that took.
+    pub(super) async fn terminate(mut self, limit: Duration) -> (ExitStatus, Duration) {
+        self.assert_alive();
+        let watch = Elapsed::start();
+        let pid = self.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status().expect("there is kill");
+        assert!(told.success(), "{told:?}");
+        let mut ended = None;
+        until("the process stops", limit, || {
+            ended = self.child.try_wait().expect("a child can be asked");
+            ended.is_some()
+        })
+        .await;
+        (ended.expect("it has stopped"), watch.time())
+    }
+
+    /// Asks it to stop; fails if it does not do so cleanly.
+    pub(super) async fn stop(self) {
+        let lines = self.lines.clone();
+        let (status, _) = self.terminate(Duration::from_secs(15)).await;
+        assert!(status.success(), "{status:?}:\n{}", last_lines(&lines));
+    }
+
+    fn last_lines(&self) -> String {
+        last_lines(&self.lines)
+    }
+}
+
+fn last_lines(file: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LINES_SHOWN)..].join("\n")
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail if it has ended, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
