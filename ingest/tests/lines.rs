@@ -189,7 +189,7 @@ fn a_bad_line_becomes_a_dead_letter() {
             ("dead-stage", "ingest"),
             ("dead-code", code.name()),
             ("dead-source", "b1/east/call/0 line 7 byte 420"),
-            ("dead-at", "1764000100123"),
+            ("dead-at", "2025-11-24T16:01:40.123Z"),
             ("dead-why", error.why.as_str()),
         ] {
             assert_eq!(header(&letter, name), Some(expected), "{shown}");

@@ -16,7 +16,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Ok(config) => {
             let (domains, bridges) = (config.domains.len(), config.bridge.names.len());
             let file = args.file.config.display();
-            complain(&format!("{file}: valid ({domains} domains, {bridges} bridges)"));
+            complain(&format!("{file}: valid (domains: {domains}, bridges: {bridges})"));
             ExitCode::SUCCESS
         }
         Err(status) => status,

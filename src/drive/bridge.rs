@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
-use trunkline_ingest::tlib::{LinkConfig, RawOut, WriteError, Writer};
+use trunkline_ingest::tlib::{LinkConfig, LinkStatus, RawOut, WriteError, Writer};
 use trunkline_schemas::state::StateValue;
 use trunkline_schemas::topics::{DEAD_INGEST, RAW_TLIB, STATE_BRIDGE};
 use trunkline_schemas::{Output, Partition, RawEvent, RawKind, Record, codec};
 
 use super::{LOOP_LIMIT, Shell, TaskError, point, unwrap_state};
+use crate::admin::health::Condition;
 use crate::admin::metrics::{self, LinkEvent, Stage};
 use crate::clock;
 use crate::log::{Appender, Log, LogError};
@@ -188,8 +189,12 @@ pub fn read_state(log: &dyn Log, key: &str) -> Result<Option<Vec<u8>>, LogError>
     }
 }
 
-/// Writes a tick each second into the partition of a domain (DESIGN law 3).
-pub async fn tick(shell: Shell, domain: String, partition: Partition) {
+/// A link and the condition of readiness that tells of it.
+pub type Watched = (Arc<LinkStatus>, Condition);
+
+/// Writes a tick each second into the partition of a domain (DESIGN law 3), and tells whether its
+/// links are up.
+pub async fn tick(shell: Shell, domain: String, partition: Partition, links: Vec<Watched>) {
     let progress = shell.health.watch(format!("tick-{domain}"), LOOP_LIMIT, clock::uptime());
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -198,6 +203,9 @@ pub async fn tick(shell: Shell, domain: String, partition: Partition) {
             biased;
             () = shell.stop.cancelled() => break,
             _ = interval.tick() => {}
+        }
+        for (status, condition) in &links {
+            condition.set(status.is_connected(), "no SIP Server of the pair is connected");
         }
         let tick = RawEvent::bare(RawKind::Tick, &domain, "trunkline", clock::now_us());
         let log = Arc::clone(&shell.log);
@@ -211,6 +219,9 @@ pub async fn tick(shell: Shell, domain: String, partition: Partition) {
             Ok(Err(error)) => tracing::warn!(domain, error, "a tick could not be written"),
             Err(error) => tracing::warn!(domain, %error, "a tick could not be written"),
         }
+    }
+    for (_, condition) in links {
+        condition.retire();
     }
     progress.retire();
 }

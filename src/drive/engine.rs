@@ -11,7 +11,7 @@ use trunkline_processors::conversation::Settings;
 use trunkline_schemas::Partition;
 use trunkline_schemas::raw::Stream;
 
-use super::bridge::LogWriter;
+use super::bridge::{LogWriter, Watched};
 use super::sink::Outlet;
 use super::{Shell, announce, bridge, chance, processor, sink};
 use crate::clock;
@@ -84,8 +84,8 @@ impl Engine {
                 let links = links(domain, plan.bridges);
                 bridge::take_down(shell.log.as_ref(), partition, &links)?;
                 announce::announce(shell, &domain.name, partition, &domain.directory)?;
-                engine.follow(links, partition, plan)?;
-                let tick = bridge::tick(shell.clone(), domain.name.clone(), partition);
+                let watched = engine.follow(links, partition, plan)?;
+                let tick = bridge::tick(shell.clone(), domain.name.clone(), partition, watched);
                 engine.tasks.spawn_on(tick, &plan.outlet.runtime);
             }
         }
@@ -122,15 +122,18 @@ impl Engine {
         links: Vec<LinkConfig>,
         partition: Partition,
         plan: &Plan<'_>,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Vec<Watched>> {
+        let mut watched = Vec::new();
         for config in links {
             let log = Arc::clone(&self.shell.log);
             let writer = LogWriter::new(log, partition, &config.bridge, &config.link())?;
             let clock = Arc::new(clock::now_us);
             let bridge = Bridge::new(config, Box::new(writer), clock, Box::new(chance))?;
+            let condition = self.shell.health.condition(format!("link {}", bridge.link()));
+            watched.push((bridge.status(), condition));
             self.tasks.spawn_on(bridge.run(self.shell.stop.clone()), &plan.outlet.runtime);
         }
-        Ok(())
+        Ok(watched)
     }
 
     /// Stops every loop and waits for it, at most until the deadline. `false` if something had to

@@ -114,7 +114,7 @@ fn the_example_configuration_is_valid_and_a_broken_one_is_not() {
     command.env("TRUNKLINE_CONVERSATION_SECRET", "c4n4ry");
     let done = run_command(command, b"");
     assert_status(&done, 0, "validate");
-    assert!(done.err.ends_with("valid (1 domains, 1 bridges)\n"), "{}", done.err);
+    assert!(done.err.ends_with("valid (domains: 1, bridges: 1)\n"), "{}", done.err);
     assert!(!done.err.contains("c4n4ry"), "{}", done.err);
 
     // The same file without the secret it names.

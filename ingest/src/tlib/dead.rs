@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 use trunkline_schemas::Record;
+use trunkline_schemas::time::iso_millis;
 
 use super::line::{LineContext, LineError};
 use super::lines::LongLine;
@@ -38,7 +39,7 @@ fn letter(value: Vec<u8>, error: &LineError, ctx: &LineContext<'_>) -> Record {
         .with_header("dead-code", error.code.name())
         .with_header("dead-why", error.why.as_str())
         .with_header("dead-source", source)
-        .with_header("dead-at", (ctx.received_time_us / 1_000).to_string())
+        .with_header("dead-at", iso_millis(ctx.received_time_us.div_euclid(1_000)))
         .with_header("dead-attempts", "1")
         .with_header("dead-version", env!("CARGO_PKG_VERSION"))
 }

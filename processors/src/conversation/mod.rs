@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde::{Deserialize, Serialize};
 use trunkline_schemas::codec::{self, CodecError};
 use trunkline_schemas::raw::Stream;
+use trunkline_schemas::time::iso_millis;
 use trunkline_schemas::topics::{
     COMMAND_CONVERSATION, DEAD_CONVERSATION, OUTCOME_CONVERSATION, SEGMENT,
 };
@@ -569,7 +570,7 @@ pub fn dead_letter(stored: &Stored, code: &str, why: &str) -> Record {
         .with_header("dead-code", code)
         .with_header("dead-why", why)
         .with_header("dead-source", stored.place())
-        .with_header("dead-at", stored.append_time_ms.to_string())
+        .with_header("dead-at", iso_millis(stored.append_time_ms))
         .with_header("dead-attempts", "1")
 }
 
