@@ -1,0 +1,352 @@
+//! The log on Apache Kafka, for several processes (DESIGN section 7).
+//!
+//! - `client`: settings of every client, names, what errors mean.
+//! - `admin`: topics are made and checked; brokers are checked.
+//! - `producer`: sending, and waiting for what becomes of it.
+//! - `reader`: committed records from any offset.
+//! - `appender`, `task`: the handles.
+//!
+//! | promise | how |
+//! |---|---|
+//! | an acknowledged append is durable | an idempotent producer, `acks=all`, each record's report awaited |
+//! | a committed step is all there or not at all | one transaction with the input position in it; everybody reads `read_committed` |
+//! | only the newest owner of a task can commit | its producer is named after the task: a new one fences the old |
+//! | an outcome that is unknown stays harmless | producer and task are dropped; the new producer's epoch shuts the old one out |
+//!
+//! The end of a partition is its last stable offset. All calls block; none may be made on a thread
+//! that serves other tasks of an asynchronous runtime.
+
+mod admin;
+mod appender;
+mod client;
+mod producer;
+mod reader;
+mod task;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::metadata::Metadata;
+use trunkline_schemas::{Offset, Partition, Stored, Topic};
+
+use self::admin::Admin;
+use self::client::{CALL_MAX, Clients, Meaning, Quiet, meaning, unavailable};
+use self::producer::{Deadline, Producer};
+use self::reader::{Go, Reader, Scanned};
+use super::{Appender, Bounds, Layout, Log, LogError, Task, TaskSpec};
+
+/// Bytes of records one read or poll gives, and one record more.
+const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Consumers kept for the next read.
+const IDLE_READERS_MAX: usize = 4;
+/// Producers kept for the next appender.
+const IDLE_PRODUCERS_MAX: usize = 4;
+/// Between two looks at whether a new topic is there.
+const TOPIC_LOOK: Duration = Duration::from_millis(20);
+
+/// How to reach a cluster, and what is kept there.
+#[derive(Clone, Default)]
+pub struct KafkaConfig {
+    /// Some of its brokers, `host:port`.
+    pub brokers: Vec<String>,
+    /// Settings of the client for the connection (security, time-outs), by the names of librdkafka.
+    /// Those the promises of the log rest on are refused.
+    pub settings: BTreeMap<String, String>,
+    /// Before the name of every topic, group and transaction; usually empty.
+    pub prefix: String,
+    /// Copies of each record in topics that are created; `None`: the cluster's own default.
+    pub replication: Option<u16>,
+}
+
+impl fmt::Debug for KafkaConfig {
+    /// Values of settings are left out: there may be a password among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaConfig")
+            .field("brokers", &self.brokers)
+            .field("settings", &self.settings.keys())
+            .field("prefix", &self.prefix)
+            .field("replication", &self.replication)
+            .finish()
+    }
+}
+
+/// The log on a Kafka cluster.
+pub struct Kafka(Arc<Inner>);
+
+/// What all handles share.
+struct Inner {
+    clients: Clients,
+    replication: Option<u16>,
+    /// Asks for metadata and bounds; reads nothing.
+    asker: BaseConsumer<Quiet>,
+    /// Partitions of the topics that are known to exist.
+    partitions: Mutex<BTreeMap<Topic, u32>>,
+    readers: Pool<Reader>,
+    producers: Pool<Producer>,
+}
+
+impl Kafka {
+    /// Connects to a cluster and checks its brokers.
+    ///
+    /// # Errors
+    /// [`LogError::Refused`] where a setting is not ours to take or a broker does not verify
+    /// transactions, [`LogError::Unavailable`] where the cluster cannot be reached within 10 s.
+    pub fn open(config: &KafkaConfig) -> Result<Arc<Self>, LogError> {
+        let clients = Clients::new(config)?;
+        let asker = clients.reader().create_with_context(Quiet);
+        let asker = asker.map_err(|error| unavailable("making a consumer", error))?;
+        let inner = Inner {
+            clients,
+            replication: config.replication,
+            asker,
+            partitions: Mutex::default(),
+            readers: Pool::new(IDLE_READERS_MAX),
+            producers: Pool::new(IDLE_PRODUCERS_MAX),
+        };
+        let metadata = inner.metadata()?;
+        let brokers: Vec<_> = metadata.brokers().iter().map(|broker| broker.id()).collect();
+        if brokers.is_empty() {
+            return Err(unavailable("reading the brokers of the cluster", "it names none"));
+        }
+        Admin::new(&inner.clients)?.check_brokers(&brokers)?;
+        Ok(Arc::new(Self(Arc::new(inner))))
+    }
+
+    /// Deletes every topic of the catalogue under the prefix: for rehearsals, which leave nothing
+    /// behind.
+    ///
+    /// # Errors
+    /// [`LogError::Refused`] where there is no prefix, [`LogError::Unavailable`].
+    pub fn remove_topics(&self) -> Result<(), LogError> {
+        if !self.0.clients.has_prefix() {
+            return Err(LogError::Refused { what: "deleting topics without a prefix".to_owned() });
+        }
+        let topics: Vec<_> = self.layouts()?.iter().map(|layout| layout.topic).collect();
+        Admin::new(&self.0.clients)?.delete(&topics)
+    }
+}
+
+impl Log for Kafka {
+    fn ensure(&self, layouts: &[Layout]) -> Result<(), LogError> {
+        let found = self.0.found()?;
+        let mut missing = Vec::new();
+        for layout in layouts {
+            let Layout { topic, partitions: wanted } = *layout;
+            match found.get(&topic).copied() {
+                _ if wanted == 0 => {
+                    return Err(unavailable(format!("creating topic {topic}"), "no partitions"));
+                }
+                None => missing.push(*layout),
+                Some(found) if found != wanted => {
+                    return Err(LogError::OtherLayout { topic, found, wanted });
+                }
+                Some(_) => {}
+            }
+        }
+        let admin = Admin::new(&self.0.clients)?;
+        if !missing.is_empty() {
+            admin.create(&missing, self.0.replication)?;
+            self.0.wait_for(&missing)?;
+        }
+        let topics: Vec<_> = layouts.iter().map(|layout| layout.topic).collect();
+        admin.check_policies(&topics)
+    }
+
+    fn layouts(&self) -> Result<Vec<Layout>, LogError> {
+        let found = self.0.found()?.into_iter();
+        Ok(found.map(|(topic, partitions)| Layout { topic, partitions }).collect())
+    }
+
+    fn bounds(&self, topic: Topic, partition: Partition) -> Result<Bounds, LogError> {
+        self.0.check(topic, partition)?;
+        self.0.bounds(topic, partition)
+    }
+
+    fn read(
+        &self,
+        topic: Topic,
+        partition: Partition,
+        from: Offset,
+        max: usize,
+    ) -> Result<Vec<Stored>, LogError> {
+        let Bounds { start, end } = self.bounds(topic, partition)?;
+        if from < start {
+            return Err(LogError::BelowStart { topic, partition, asked: from, oldest: start });
+        }
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        if from >= end || max == 0 {
+            return Ok(found);
+        }
+        let scanned = self.0.scan((topic, partition), (from, end), &mut |stored| {
+            bytes += stored.record.size_bytes();
+            found.push(stored);
+            if found.len() < max && bytes < READ_BYTES_MAX { Go::On } else { Go::Stop }
+        })?;
+        if scanned == Scanned::OutOfRange && found.is_empty() {
+            // Forgotten between the two questions.
+            let oldest = self.bounds(topic, partition)?.start;
+            return Err(LogError::BelowStart { topic, partition, asked: from, oldest });
+        }
+        Ok(found)
+    }
+
+    fn appender(&self) -> Result<Box<dyn Appender>, LogError> {
+        Ok(Box::new(appender::Writer::new(Arc::clone(&self.0))?))
+    }
+
+    fn own(&self, spec: &TaskSpec) -> Result<Box<dyn Task>, LogError> {
+        for topic in [spec.input, spec.state] {
+            self.0.check(topic, spec.partition)?;
+        }
+        Ok(Box::new(task::Owned::new(Arc::clone(&self.0), spec)?))
+    }
+}
+
+impl Inner {
+    fn metadata(&self) -> Result<Metadata, LogError> {
+        let metadata = self.asker.fetch_metadata(None, CALL_MAX);
+        metadata.map_err(|error| unavailable("reading the topics of the cluster", error))
+    }
+
+    /// The topics there are, with all their partitions led by somebody.
+    fn found(&self) -> Result<BTreeMap<Topic, u32>, LogError> {
+        let metadata = self.metadata()?;
+        let topics = metadata.topics().iter().filter(|topic| {
+            let is_led = topic.partitions().iter().all(|partition| partition.leader() >= 0);
+            topic.error().is_none() && is_led
+        });
+        let known = topics.filter_map(|topic| {
+            let count = u32::try_from(topic.partitions().len()).unwrap_or(u32::MAX);
+            Some((self.clients.known(topic.name())?, count))
+        });
+        let found: BTreeMap<_, _> = known.collect();
+        lock(&self.partitions).clone_from(&found);
+        Ok(found)
+    }
+
+    /// Waits until topics that were created are known to the brokers; nothing tells of it.
+    fn wait_for(&self, layouts: &[Layout]) -> Result<(), LogError> {
+        let deadline = Deadline::after(CALL_MAX);
+        loop {
+            let found = self.found()?;
+            let missing = layouts.iter().find(|layout| !found.contains_key(&layout.topic));
+            let Some(Layout { topic, .. }) = missing else { break };
+            if deadline.is_over() {
+                return Err(unavailable(format!("creating topic {topic}"), "it does not appear"));
+            }
+            thread::park_timeout(TOPIC_LOOK);
+        }
+        let found = lock(&self.partitions);
+        for layout in layouts {
+            let Layout { topic, partitions: wanted } = *layout;
+            // Somebody else may have created it meanwhile.
+            let found = found.get(&topic).copied().unwrap_or_default();
+            if found != wanted {
+                return Err(LogError::OtherLayout { topic, found, wanted });
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a partition that is not there. The number of partitions never changes.
+    fn check(&self, topic: Topic, partition: Partition) -> Result<(), LogError> {
+        let cached = lock(&self.partitions).get(&topic).copied();
+        let count = match cached {
+            Some(count) => Some(count),
+            None => self.found()?.get(&topic).copied(),
+        };
+        if partition < count.unwrap_or(0) {
+            return Ok(());
+        }
+        Err(LogError::NoSuchPartition { topic, partition })
+    }
+
+    fn bounds(&self, topic: Topic, partition: Partition) -> Result<Bounds, LogError> {
+        let name = self.clients.topic(topic);
+        let number = i32::try_from(partition).unwrap_or(i32::MAX);
+        match self.asker.fetch_watermarks(&name, number, CALL_MAX) {
+            Ok((start, end)) => Ok(Bounds { start, end: end.max(start) }),
+            Err(error) if meaning(&error) == Meaning::Nowhere => {
+                Err(LogError::NoSuchPartition { topic, partition })
+            }
+            Err(error) => {
+                Err(unavailable(format!("reading the bounds of {topic}/{partition}"), error))
+            }
+        }
+    }
+
+    /// See [`Reader::scan`].
+    fn scan(
+        &self,
+        place: (Topic, Partition),
+        range: (Offset, Offset),
+        each: &mut dyn FnMut(Stored) -> Go,
+    ) -> Result<Scanned, LogError> {
+        let (topic, partition) = place;
+        let idle = self.readers.take(|reader| reader.is_at(topic, partition, range.0));
+        let idle = idle.or_else(|| self.readers.take(|_| true));
+        let mut reader = idle.map_or_else(|| Reader::new(&self.clients), Ok)?;
+        let scanned = reader.scan(&self.clients, place, range, each)?;
+        self.readers.give(reader);
+        Ok(scanned)
+    }
+}
+
+/// Things that are dear to make, kept for the next who needs one.
+struct Pool<T> {
+    idle: Mutex<Vec<T>>,
+    most: usize,
+}
+
+impl<T> Pool<T> {
+    fn new(most: usize) -> Self {
+        Self { idle: Mutex::default(), most }
+    }
+
+    fn take(&self, fits: impl Fn(&T) -> bool) -> Option<T> {
+        let mut idle = lock(&self.idle);
+        let found = idle.iter().position(fits)?;
+        Some(idle.swap_remove(found))
+    }
+
+    fn give(&self, one: T) {
+        let mut idle = lock(&self.idle);
+        if idle.len() < self.most {
+            idle.push(one);
+        }
+    }
+}
+
+// A panic elsewhere leaves nothing half done behind these locks: each change is one assignment.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_keeps_what_fits_and_no_more_than_it_may() {
+        let pool = Pool::new(2);
+        for one in [1, 2, 3] {
+            pool.give(one);
+        }
+        assert_eq!(pool.take(|one| *one == 3), None, "a third is not kept");
+        assert_eq!(pool.take(|one| *one == 2), Some(2));
+        assert_eq!(pool.take(|_| true), Some(1));
+        assert_eq!(pool.take(|_| true), None);
+    }
+
+    #[test]
+    fn what_is_shown_of_a_configuration_has_no_secret() {
+        let settings = [("sasl.password".to_owned(), "tell-nobody".to_owned())];
+        let config = KafkaConfig { settings: settings.into(), ..KafkaConfig::default() };
+        let shown = format!("{config:?}");
+        assert!(shown.contains("sasl.password") && !shown.contains("tell-nobody"), "{shown}");
+    }
+}

@@ -1,0 +1,316 @@
+//! The owner of a task: a transactional producer, and a consumer that reads where it is told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
+use rdkafka::error::KafkaError;
+use rdkafka::producer::Producer as _;
+use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
+use trunkline_schemas::{Offset, Output, Record, Stored};
+
+use super::client::{CALL_MAX, Meaning, Quiet, STEP_MAX, meaning, unavailable, unknown};
+use super::producer::{Deadline, Producer, check_sizes};
+use super::reader::{Go, Scanned, assign, stored};
+use super::{Inner, READ_BYTES_MAX};
+use crate::clock::Elapsed;
+use crate::log::{Bounds, LogError, Step, Task, TaskSpec};
+
+/// How long a new owner waits until the old one is fenced and its open transaction ended.
+const TAKE_OVER_MAX: Duration = Duration::from_secs(15);
+/// How long a fenced owner asks who has fenced it.
+const ASK_MAX: Duration = Duration::from_secs(1);
+
+/// The owner of a task.
+pub(super) struct Owned {
+    inner: Arc<Inner>,
+    spec: TaskSpec,
+    /// `None` once an outcome is unknown or a newer owner exists.
+    hands: Option<Hands>,
+    /// This ownership and, where it has ended by one, the newer.
+    epochs: (u64, Option<u64>),
+    position: Offset,
+    read_to: Offset,
+    /// Whether the consumer reads at `read_to`.
+    is_reading: bool,
+}
+
+/// What an owner works with.
+struct Hands {
+    producer: Producer,
+    consumer: BaseConsumer<Quiet>,
+    group: ConsumerGroupMetadata,
+}
+
+/// Why a step did not become what it should.
+enum Failure {
+    /// Nothing of it can be there.
+    Before(LogError),
+    /// A newer owner exists.
+    Fenced,
+    /// It may be there.
+    Unknown(&'static str, String),
+}
+
+impl Owned {
+    /// Fences every older owner, ends its open transaction, and finds out where it had come to:
+    /// in this order, so that nothing found out changes any more.
+    pub(super) fn new(inner: Arc<Inner>, spec: &TaskSpec) -> Result<Self, LogError> {
+        let id = spec.id();
+        let failed = |error: KafkaError| unavailable(format!("taking over task {id}"), error);
+        let topic = inner.clients.topic(spec.input);
+        let config = inner.clients.step_producer(&id);
+        let producer = Producer::new(&config, Some(&topic)).map_err(failed)?;
+        producer.inner.init_transactions(TAKE_OVER_MAX).map_err(failed)?;
+        let config = inner.clients.task_consumer(spec.name);
+        let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet).map_err(failed)?;
+        let group = consumer.group_metadata().ok_or(KafkaError::Canceled).map_err(failed)?;
+        let (position, epoch) = committed(&inner, spec, &consumer, CALL_MAX).map_err(failed)?;
+        Ok(Self {
+            inner,
+            spec: spec.clone(),
+            hands: Some(Hands { producer, consumer, group }),
+            epochs: (epoch + 1, None),
+            position,
+            read_to: position,
+            is_reading: false,
+        })
+    }
+
+    fn fenced(&self) -> LogError {
+        let (ours, newest) = self.epochs;
+        let newest = newest.unwrap_or(ours + 1);
+        LogError::Fenced { task: self.spec.id(), ours, newest }
+    }
+
+    fn hands(&self) -> Result<&Hands, LogError> {
+        match &self.hands {
+            Some(hands) => Ok(hands),
+            None if self.epochs.1.is_some() => Err(self.fenced()),
+            None => {
+                let task = self.spec.id();
+                Err(unknown("using a task", format!("{task} must be owned anew")))
+            }
+        }
+    }
+
+    /// Ends this ownership: what its producer was told may still be done, but only under its epoch.
+    fn end(&mut self, failure: Failure) -> LogError {
+        let Some(hands) = self.hands.take() else { return self.fenced() };
+        match failure {
+            Failure::Before(error) => error,
+            Failure::Fenced => {
+                // The newer owner leaves its epoch with its first step; until then it is the next.
+                let found = committed(&self.inner, &self.spec, &hands.consumer, ASK_MAX);
+                let newest = found.map_or(0, |(_, epoch)| epoch).max(self.epochs.0 + 1);
+                self.epochs.1 = Some(newest);
+                self.fenced()
+            }
+            Failure::Unknown(what, why) => {
+                unknown(format!("{what} a step of task {}", self.spec.id()), why)
+            }
+        }
+    }
+
+    /// A step's records: its outputs, and its changed state as records of the state topic.
+    fn records(&self, step: &mut Step) -> Vec<Output> {
+        let mut records = std::mem::take(&mut step.outputs);
+        let (topic, partition) = (self.spec.state, self.spec.partition);
+        records.extend(step.state.drain(..).map(|(key, value)| Output {
+            topic,
+            partition,
+            record: Record { key, value, headers: Vec::new() },
+        }));
+        records
+    }
+
+    /// Points the consumer at `read_to`; `false` if there is nothing there yet.
+    fn start_reading(&mut self) -> Result<bool, LogError> {
+        let (topic, partition) = (self.spec.input, self.spec.partition);
+        let Bounds { start, end } = self.inner.bounds(topic, partition)?;
+        let asked = self.read_to;
+        if asked < start {
+            return Err(LogError::BelowStart { topic, partition, asked, oldest: start });
+        }
+        if asked > end {
+            return Ok(false);
+        }
+        let name = self.inner.clients.topic(topic);
+        let assigned = assign(&self.hands()?.consumer, &name, partition, asked);
+        assigned.map_err(|error| unavailable(format!("reading {topic}/{partition}"), error))?;
+        self.is_reading = true;
+        Ok(true)
+    }
+}
+
+impl Task for Owned {
+    fn position(&self) -> Offset {
+        self.position
+    }
+
+    fn restore(&mut self, each: &mut dyn FnMut(Vec<u8>, Vec<u8>)) -> Result<u64, LogError> {
+        self.hands()?;
+        let place = (self.spec.state, self.spec.partition);
+        // The end as of now: this owner is the only one who can move it.
+        let Bounds { start, end } = self.inner.bounds(place.0, place.1)?;
+        let mut newest = BTreeMap::new();
+        if start < end {
+            let scanned = self.inner.scan(place, (start, end), &mut |stored| {
+                let Record { key, value, .. } = stored.record;
+                match value {
+                    Some(value) => newest.insert(key, value),
+                    None => newest.remove(&key),
+                };
+                Go::On
+            })?;
+            if scanned == Scanned::OutOfRange {
+                let (topic, partition) = place;
+                return Err(unavailable(format!("reading {topic}/{partition}"), "it was cut"));
+            }
+        }
+        let given = newest.len() as u64;
+        newest.into_iter().for_each(|(key, value)| each(key, value));
+        Ok(given)
+    }
+
+    fn poll(&mut self, max: usize, wait: Duration) -> Result<Vec<Stored>, LogError> {
+        self.hands()?.producer.serve();
+        let (topic, partition) = (self.spec.input, self.spec.partition);
+        let watch = Elapsed::start();
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        if !self.is_reading && !self.start_reading()? {
+            // Nothing can come; the consumer only serves its events.
+            self.hands()?.consumer.poll(wait);
+            return Ok(found);
+        }
+        while found.len() < max && bytes < READ_BYTES_MAX {
+            let left =
+                if found.is_empty() { wait.saturating_sub(watch.time()) } else { Duration::ZERO };
+            match self.hands()?.consumer.poll(left) {
+                Some(Ok(message)) => {
+                    let stored = stored(topic, partition, &message);
+                    bytes += stored.record.size_bytes();
+                    found.push(stored);
+                }
+                Some(Err(error)) => match meaning(&error) {
+                    Meaning::OutOfRange => {
+                        self.is_reading = false;
+                        break;
+                    }
+                    Meaning::Nowhere => return Err(LogError::NoSuchPartition { topic, partition }),
+                    Meaning::End | Meaning::Passing if left.is_zero() => break,
+                    Meaning::End | Meaning::Passing => {}
+                    Meaning::Final => {
+                        return Err(unavailable(format!("reading {topic}/{partition}"), error));
+                    }
+                },
+                None => break,
+            }
+        }
+        if let Some(last) = found.last() {
+            self.read_to = last.offset + 1;
+        }
+        Ok(found)
+    }
+
+    fn commit(&mut self, mut step: Step) -> Result<(), LogError> {
+        let records = self.records(&mut step);
+        check_sizes(&records)?;
+        for output in &records {
+            self.inner.check(output.topic, output.partition)?;
+        }
+        let offsets = offsets(&self.inner, &self.spec, step.next, self.epochs.0);
+        let done = transact(&self.inner, self.hands()?, &records, offsets);
+        if let Err(failure) = done {
+            return Err(self.end(failure));
+        }
+        self.position = step.next;
+        if step.next > self.read_to {
+            // A step may leave out input that is gone; reading goes on behind it.
+            self.read_to = step.next;
+            self.is_reading = false;
+        }
+        Ok(())
+    }
+}
+
+/// One step as one transaction.
+///
+/// The client asks again by itself when a connection is lost, and the lost request may still be
+/// carried out late, upon the next transaction: so a loss at any time ends the producer
+/// (reliability/KAFKA section 6).
+fn transact(
+    inner: &Inner,
+    hands: &Hands,
+    records: &[Output],
+    offsets: Result<TopicPartitionList, KafkaError>,
+) -> Result<(), Failure> {
+    let producer = &hands.producer;
+    let deadline = Deadline::after(STEP_MAX);
+    let failed = |what, error: KafkaError| {
+        if producer.is_fenced(&error) {
+            return Failure::Fenced;
+        }
+        Failure::Unknown(what, error.to_string())
+    };
+    if let Some(lost) = producer.told().lost {
+        return Err(Failure::Before(unavailable("beginning a step", lost)));
+    }
+    let offsets = offsets.map_err(|error| failed("beginning", error))?;
+    producer.inner.begin_transaction().map_err(|error| failed("beginning", error))?;
+    for numbered in records.iter().enumerate() {
+        let sent = producer.send(&inner.clients, numbered, deadline);
+        sent.map_err(|error| failed("sending", error))?;
+    }
+    // Asked while the records are on their way.
+    let added = producer.inner.send_offsets_to_transaction(&offsets, &hands.group, deadline.left());
+    added.map_err(|error| failed("dating", error))?;
+    producer.settle(deadline).map_err(|error| failed("sending", error))?;
+    let told = producer.told();
+    if let Some(error) = told.failed {
+        return Err(failed("sending", error));
+    }
+    if told.offsets.len() < records.len() {
+        return Err(Failure::Unknown("sending", "not every record was acknowledged".to_owned()));
+    }
+    let committed = producer.inner.commit_transaction(deadline.left());
+    committed.map_err(|error| failed("committing", error))?;
+    match told.lost.or_else(|| producer.told().lost) {
+        Some(lost) => Err(Failure::Unknown("committing", lost)),
+        None => Ok(()),
+    }
+}
+
+/// The position of a step, with the epoch of its owner beside it.
+fn offsets(
+    inner: &Inner,
+    spec: &TaskSpec,
+    next: Offset,
+    epoch: u64,
+) -> Result<TopicPartitionList, KafkaError> {
+    let mut list = TopicPartitionList::with_capacity(1);
+    let partition = i32::try_from(spec.partition).unwrap_or(i32::MAX);
+    let mut one = list.add_partition(&inner.clients.topic(spec.input), partition);
+    one.set_offset(KafkaOffset::Offset(next))?;
+    one.set_metadata(epoch.to_string());
+    Ok(list)
+}
+
+/// The committed position of a task and the epoch of the owner who left it; 0 and 0 before the
+/// first step.
+fn committed(
+    inner: &Inner,
+    spec: &TaskSpec,
+    consumer: &BaseConsumer<Quiet>,
+    most: Duration,
+) -> Result<(Offset, u64), KafkaError> {
+    let mut list = TopicPartitionList::with_capacity(1);
+    let partition = i32::try_from(spec.partition).unwrap_or(i32::MAX);
+    list.add_partition(&inner.clients.topic(spec.input), partition);
+    let found = consumer.committed_offsets(list, most)?;
+    let one = found.elements().into_iter().next().ok_or(KafkaError::Canceled)?;
+    one.error()?;
+    let KafkaOffset::Offset(position) = one.offset() else { return Ok((0, 0)) };
+    Ok((position, one.metadata().parse().unwrap_or_default()))
+}
