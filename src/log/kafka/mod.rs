@@ -8,10 +8,10 @@
 //!
 //! | promise | how |
 //! |---|---|
-//! | an acknowledged append is durable | an idempotent producer, `acks=all`, each record's report awaited |
-//! | a committed step is all there or not at all | one transaction with the input position in it; everybody reads `read_committed` |
-//! | only the newest owner of a task can commit | its producer is named after the task: a new one fences the old |
-//! | an outcome that is unknown stays harmless | producer and task are dropped; the new producer's epoch shuts the old one out |
+//! | durable appends | an idempotent producer, `acks=all`, each record's report awaited |
+//! | atomic steps | one transaction with the position in it; all read `read_committed` |
+//! | one owner | its producer is named after the task: a new one fences the old |
+//! | unknown outcomes | producer and task are dropped; a new epoch shuts the old one out |
 //!
 //! The end of a partition is its last stable offset. All calls block; none may be made on a thread
 //! that serves other tasks of an asynchronous runtime.
@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::metadata::Metadata;
+use rdkafka::metadata::MetadataBroker;
 use trunkline_schemas::{Offset, Partition, Stored, Topic};
 
 use self::admin::Admin;
@@ -108,7 +109,7 @@ impl Kafka {
             producers: Pool::new(IDLE_PRODUCERS_MAX),
         };
         let metadata = inner.metadata()?;
-        let brokers: Vec<_> = metadata.brokers().iter().map(|broker| broker.id()).collect();
+        let brokers: Vec<_> = metadata.brokers().iter().map(MetadataBroker::id).collect();
         if brokers.is_empty() {
             return Err(unavailable("reading the brokers of the cluster", "it names none"));
         }

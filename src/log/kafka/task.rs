@@ -170,7 +170,9 @@ impl Task for Owned {
             }
         }
         let given = newest.len() as u64;
-        newest.into_iter().for_each(|(key, value)| each(key, value));
+        for (key, value) in newest {
+            each(key, value);
+        }
         Ok(given)
     }
 
