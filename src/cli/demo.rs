@@ -14,7 +14,7 @@ use trunkline_sim::gc::Summary;
 
 use super::{complain, quiet_logging, runtime, say};
 use crate::clock::Elapsed;
-use crate::drive::rehearsal::{ByReason, LeftOut, Moment, Rehearsal, Script};
+use crate::drive::rehearsal::{ByReason, LeftOut, Moment, Place, Rehearsal, Script};
 use crate::telemetry;
 
 /// How often the progress is drawn.
@@ -37,6 +37,9 @@ pub(super) struct Args {
     /// Names the calls: the same seed, the same calls
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Keep the log on this Kafka broker instead of inside the process
+    #[arg(long, value_name = "HOST:PORT")]
+    kafka: Option<String>,
     /// Print the organisation's summary as one line of JSON, and nothing else
     #[arg(long)]
     json: bool,
@@ -52,6 +55,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             seed: args.seed,
             ..EngageConfig::default()
         },
+        log: args.kafka.clone().map_or(Place::Passing, Place::Kafka),
         ..Script::default()
     };
     let runtime = runtime()?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,8 +25,9 @@ use crate::admin::health::Health;
 use crate::admin::metrics::Metrics;
 use crate::clock::{self, Elapsed};
 use crate::config::{Domain, HostPort, ServerPair, Site};
-use crate::log::Log;
 use crate::log::embedded::Embedded;
+use crate::log::kafka::{Kafka, KafkaConfig};
+use crate::log::{Log, LogError};
 use crate::topology;
 
 /// Times of the ledger may differ from the truth by so much (milliseconds).
@@ -52,8 +53,18 @@ pub struct Script {
     /// Partitions of hashed topics. The allowance is spent best with few: a request carries events
     /// of one partition.
     pub partitions: u32,
-    /// Where the log is kept; `None`: in a directory of its own, gone afterwards.
-    pub log: Option<PathBuf>,
+    /// Where the log is kept.
+    pub log: Place,
+}
+
+/// Where the log of a rehearsal is kept.
+pub enum Place {
+    /// In a directory of its own, gone afterwards.
+    Passing,
+    /// In this directory.
+    Directory(PathBuf),
+    /// On this Kafka broker (`host:port`), in topics with a prefix of this rehearsal.
+    Kafka(String),
 }
 
 impl Default for Script {
@@ -65,7 +76,7 @@ impl Default for Script {
             request_timeout: Duration::from_secs(15),
             bridges: vec!["b1".to_owned(), "b2".to_owned()],
             partitions: 1,
-            log: None,
+            log: Place::Passing,
         }
     }
 }
@@ -76,7 +87,7 @@ pub struct Rehearsal {
     org: GcSim,
     engine: Engine,
     shell: Shell,
-    _directory: Option<tempfile::TempDir>,
+    _directory: tempfile::TempDir,
 }
 
 /// How far it is.
@@ -117,12 +128,10 @@ impl Rehearsal {
         let client = (org.client_id.clone(), org.client_secret.clone());
         let org = gc::start(org).await?;
 
-        let kept = script.log.is_none().then(tempfile::tempdir).transpose()?;
-        let path = script.log.or_else(|| kept.as_ref().map(|kept| kept.path().to_owned()));
-        let path = path.unwrap_or_default();
-        let log: Arc<dyn Log> = Embedded::open(&path, Arc::new(clock::now_ms))?;
+        let kept = tempfile::tempdir()?;
+        let log = open(script.log, kept.path())?;
         let layouts = topology::layouts(1, script.partitions);
-        log.ensure(&layouts)?;
+        tokio::task::block_in_place(|| log.ensure(&layouts))?;
         let shell = Shell {
             log,
             health: Health::new(),
@@ -245,6 +254,24 @@ impl Rehearsal {
         self.site.stop().await;
         let stopped: io::Result<()> = self.org.stop().await;
         clean && stopped.is_ok()
+    }
+}
+
+fn open(place: Place, passing: &Path) -> Result<Arc<dyn Log>, LogError> {
+    let embedded = |path: &Path| -> Result<Arc<dyn Log>, LogError> {
+        Ok(Embedded::open(path, Arc::new(clock::now_ms))?)
+    };
+    match place {
+        Place::Passing => embedded(passing),
+        Place::Directory(path) => embedded(&path),
+        Place::Kafka(broker) => Ok(tokio::task::block_in_place(|| {
+            Kafka::open(&KafkaConfig {
+                brokers: vec![broker],
+                settings: BTreeMap::new(),
+                prefix: format!("rehearsal-{}.", clock::now_ms()),
+                replication: None,
+            })
+        })?),
     }
 }
 

@@ -14,6 +14,10 @@ use trunkline_schemas::{Offset, Output, Partition, Record, Stored, Topic};
 
 use super::{Bounds, Layout, Log, LogError, MAX_RECORD_BYTES, Step, Task, TaskSpec};
 
+/// How often, and after what time each, a reader looks for a committed step.
+const VISIBLE_TRIES: u32 = 2_000;
+const VISIBLE_WAIT: Duration = Duration::from_millis(5);
+
 /// Partitions of each topic the suite uses.
 const PARTITIONS: u32 = 4;
 
@@ -36,6 +40,8 @@ const MANY: usize = 10_000;
 pub struct Hooks<'a> {
     /// Makes the partition begin at the offset (retention).
     pub forget_before: Option<&'a dyn Fn(Topic, Partition, Offset)>,
+    /// Compacts every topic that may be, as far as the log ever does; called while it is open.
+    pub compact: Option<&'a dyn Fn()>,
     /// Sets the clock of the log, in milliseconds since 1970.
     pub set_clock: Option<&'a dyn Fn(i64)>,
     /// Empties the place the log is kept in; called while it is closed.
@@ -76,6 +82,10 @@ pub fn check(open: &dyn Fn() -> Arc<dyn Log>, hooks: &Hooks<'_>) -> Vec<&'static
     }
     reopening_keeps_everything(open);
     checked.push("what is acknowledged is there after reopening");
+    if let Some(compact) = hooks.compact {
+        compaction_keeps_newest(open, compact);
+        checked.push("compaction keeps at least the newest record of each key");
+    }
     if let Some(set_clock) = hooks.set_clock {
         append_time_never_goes_back(open, set_clock);
         checked.push("append time never goes back within a partition");
@@ -226,6 +236,24 @@ fn wide_step(mark: u8, next: Offset) -> Step {
     Step { outputs: outputs.collect(), state: vec![(b"mark".to_vec(), Some(vec![mark]))], next }
 }
 
+/// Commits a step and returns when a reader sees its outputs: a log may show them a moment after it
+/// has acknowledged the commit.
+fn commit(log: &dyn Log, task: &mut dyn Task, step: Step) {
+    let places: Vec<_> = step.outputs.iter().map(|o| (o.topic, o.partition)).collect();
+    let before: Vec<Offset> = places.iter().map(|(t, p)| end(log, *t, *p)).collect();
+    task.commit(step).expect("the only owner commits");
+    for ((topic, partition), before) in places.into_iter().zip(before) {
+        let seen = (0..VISIBLE_TRIES).any(|_| {
+            let visible = end(log, topic, partition) > before;
+            if !visible {
+                thread::park_timeout(VISIBLE_WAIT);
+            }
+            visible
+        });
+        assert!(seen, "a committed step is not visible in {topic}/{partition}");
+    }
+}
+
 /// Ends of all partitions that [`wide_step`] writes to, and how many of its records are beyond.
 fn ends(log: &dyn Log) -> Vec<Offset> {
     let topics = [COMMAND_CONVERSATION, OUTCOME_CONVERSATION, STATE_CONVERSATION];
@@ -238,7 +266,7 @@ fn steps_are_atomic(log: &dyn Log) {
     let mut task = log.own(&spec).expect("own");
     let next = task.position() + 7;
     let (command, outcome) = (end(log, COMMAND_CONVERSATION, 3), end(log, OUTCOME_CONVERSATION, 0));
-    task.commit(wide_step(1, next)).expect("commit");
+    commit(log, &mut *task, wide_step(1, next));
     assert_eq!(task.position(), next, "position after a commit");
     assert_eq!(values(&read_from(log, COMMAND_CONVERSATION, 3, command)), [vec![1]]);
     assert_eq!(values(&read_from(log, OUTCOME_CONVERSATION, 0, outcome)), [vec![1]]);
@@ -263,7 +291,7 @@ fn old_owners_are_fenced(log: &dyn Log) {
     let spec = spec("conformance-fenced", 1);
     let mut old = log.own(&spec).expect("own");
     let first = old.position() + 1;
-    old.commit(wide_step(1, first)).expect("the only owner commits");
+    commit(log, &mut *old, wide_step(1, first));
     let mut new = log.own(&spec).expect("own again");
     assert_eq!(new.position(), first, "the new owner goes on from the committed position");
     let before = ends(log);
@@ -402,7 +430,7 @@ fn reopening_keeps_everything(open: &dyn Fn() -> Arc<dyn Log>) {
     let next = {
         let mut task = log.own(&spec).expect("own");
         let next = task.position() + 3;
-        task.commit(wide_step(5, next)).expect("commit");
+        commit(&*log, &mut *task, wide_step(5, next));
         next
     };
     let (bounds, ends) = (log.bounds(RAW_TLIB, 0).expect("bounds"), ends(&*log));
@@ -421,6 +449,53 @@ fn reopening_keeps_everything(open: &dyn Fn() -> Arc<dyn Log>) {
     let more = appender.append(vec![to(RAW_TLIB, 0, Record::new("k", vec![99]))]);
     let more = more.expect("append after reopening");
     assert!(more[0] > offsets[9], "offset {} after {}", more[0], offsets[9]);
+}
+
+fn compaction_keeps_newest(open: &dyn Fn() -> Arc<dyn Log>, compact: &dyn Fn()) {
+    const KEYS: u32 = 7;
+    let log = open();
+    let spec = spec("conformance-compact", 1);
+    let mut task = log.own(&spec).expect("own");
+    let next = task.position();
+    let (from, mut written) = (end(&*log, STATE_CONVERSATION, 1), Vec::new());
+    for round in 0..30_u32 {
+        let value = |n: u32| (n % 100 != 99).then(|| [round, n].map(u32::to_be_bytes).concat());
+        let key = |n: u32| [b"compact-".as_slice(), &(n % KEYS).to_be_bytes()].concat();
+        let state: Vec<_> = (0..100).map(|n| (key(n), value(n))).collect();
+        written.extend(state.clone());
+        task.commit(Step { state, next, ..Step::default() }).expect("commit");
+    }
+    let all = read_from(&*log, STATE_CONVERSATION, 1, from);
+    let end = end(&*log, STATE_CONVERSATION, 1);
+    compact();
+    drop((task, log));
+    let log = open();
+    assert_eq!(self::end(&*log, STATE_CONVERSATION, 1), end, "the end after compaction");
+    let kept = read_from(&*log, STATE_CONVERSATION, 1, from);
+    assert!(kept.len() <= all.len(), "compaction added records");
+    for stored in &kept {
+        let found = all.iter().find(|before| before.offset == stored.offset);
+        assert_eq!(found, Some(stored), "a record that was not there, or another, before");
+    }
+    for key in 0..KEYS {
+        let key = [b"compact-".as_slice(), &key.to_be_bytes()].concat();
+        let newest = |records: &[Stored]| {
+            records.iter().rfind(|stored| stored.record.key == key).map(|stored| stored.offset)
+        };
+        assert_eq!(newest(&kept), newest(&all), "the newest record of {key:?}");
+        let wanted = written.iter().rfind(|(k, _)| *k == key).and_then(|(_, value)| value.clone());
+        let mut task = log.own(&spec).expect("own");
+        assert_eq!(state(&mut *task, &key), Vec::from_iter(wanted), "restored for {key:?}");
+    }
+    // Offsets that are gone may be asked for: the next one kept is the answer.
+    for asked in all.iter().step_by(61).map(|stored| stored.offset) {
+        let wanted = kept.iter().map(|stored| stored.offset).find(|kept| *kept >= asked);
+        let found = log.read(STATE_CONVERSATION, 1, asked, 1).expect("read");
+        assert_eq!(found.first().map(|s| s.offset), wanted, "a read from {asked}");
+    }
+    let more = vec![to(STATE_CONVERSATION, 1, Record::new("compact-more", vec![1]))];
+    let offsets = log.appender().expect("an appender").append(more).expect("append");
+    assert!(offsets[0] >= end, "offset {} after the end {end}", offsets[0]);
 }
 
 fn append_time_never_goes_back(open: &dyn Fn() -> Arc<dyn Log>, set_clock: &dyn Fn(i64)) {

@@ -11,6 +11,7 @@
 //! | only the newest owner of a task can commit | [`Log::own`] |
 //! | reading below the oldest record is an error, never a silent jump | [`Log::read`] |
 //! | append time never goes back within a partition | [`Stored::append_time_ms`] |
+//! | compaction keeps at least the newest record of each key | [`Task::restore`] |
 //! | headers are ordered, repeatable bytes | [`Record::headers`](trunkline_schemas::Record) |
 //! | records up to 1 MiB | [`MAX_RECORD_BYTES`] |
 
@@ -219,7 +220,8 @@ pub trait Task: Send {
     /// commits a step whose `next` is the oldest offset; polling goes on there.
     fn poll(&mut self, max: usize, wait: Duration) -> Result<Vec<Stored>, LogError>;
 
-    /// Makes a step durable and visible, all of it or nothing. Where `next` is beyond what this
+    /// Makes a step durable, all of it or nothing; readers see it whole, a moment later at
+    /// most. Where `next` is beyond what this
     /// owner has read, reading goes on at `next`.
     ///
     /// # Errors

@@ -1,11 +1,15 @@
-//! One stored value: a frame of consecutive records of one partition, appended together.
+//! One stored value: a frame of records of one partition.
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | version, [`VERSION`] |
+//! | 1 | version, [`DENSE`] or [`SPARSE`] |
 //! | 4 | number of records |
-//! | 8 | append time, milliseconds since 1970 |
+//! | 8 | append time of the last record, milliseconds since 1970 |
 //! | rest | the records, see `put_record` |
+//!
+//! A dense frame holds consecutive records that were appended together. A sparse frame is what
+//! compaction leaves of several: before each record stand its offset and its append time, 8 bytes
+//! each, and the first of these offsets is the key of the frame.
 //!
 //! Numbers are little endian. The store checks its own blocks and journal with checksums; a frame
 //! checks its lengths, so that whatever else goes wrong is an error and never another record.
@@ -16,8 +20,10 @@ use trunkline_schemas::{Offset, Output, Partition, Record, Topic};
 
 use super::super::{LogError, MAX_RECORD_BYTES};
 
-/// The only frame version there is.
-const VERSION: u8 = 1;
+/// Version of a frame of consecutive records of one append time.
+const DENSE: u8 = 1;
+/// Version of a frame whose records each have an offset and an append time.
+const SPARSE: u8 = 2;
 /// Version, count and append time.
 const HEAD_BYTES: usize = 13;
 /// A frame takes no further record once it is this large; so a frame is smaller than this and one
@@ -38,9 +44,9 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    fn new() -> Self {
+    fn new(version: u8) -> Self {
         let mut bytes = vec![0; HEAD_BYTES];
-        bytes[0] = VERSION;
+        bytes[0] = version;
         Self { bytes, count: 0 }
     }
 
@@ -75,7 +81,7 @@ pub(super) fn pack(outputs: &[Output]) -> Result<Packed, LogError> {
         match frames.last_mut() {
             Some(frame) if frame.bytes.len() < FRAME_BYTES => frame.push(record),
             Some(_) | None => {
-                let mut frame = Frame::new();
+                let mut frame = Frame::new(DENSE);
                 frame.push(record);
                 frames.push(frame);
             }
@@ -84,12 +90,49 @@ pub(super) fn pack(outputs: &[Output]) -> Result<Packed, LogError> {
     Ok(packed)
 }
 
+/// A record of a frame with its place and time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Its offset.
+    pub(super) offset: Offset,
+    /// When the log took it.
+    pub(super) append_time_ms: i64,
+    /// The record.
+    pub(super) record: Record,
+}
+
+/// Sparse frames of entries in the order of their offsets, each with the offset that is its key.
+pub(super) fn sparse(entries: &[Entry]) -> Vec<(Offset, Vec<u8>)> {
+    let mut frames: Vec<(Offset, Frame, i64)> = Vec::new();
+    for Entry { offset, append_time_ms, record } in entries {
+        if frames.last().is_none_or(|(_, frame, _)| frame.bytes.len() >= FRAME_BYTES) {
+            frames.push((*offset, Frame::new(SPARSE), *append_time_ms));
+        }
+        let (_, frame, newest) = frames.last_mut().expect("one was just made if there was none");
+        frame.bytes.extend(offset.to_le_bytes());
+        frame.bytes.extend(append_time_ms.to_le_bytes());
+        frame.push(record);
+        *newest = *append_time_ms;
+    }
+    frames.into_iter().map(|(base, frame, newest)| (base, frame.sealed(newest))).collect()
+}
+
 /// What a frame says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
+struct Head {
+    sparse: bool,
     /// Number of records, at least 1.
-    pub(super) count: u32,
-    /// When the log took them.
+    count: u32,
+    /// When the log took the last of them.
+    append_time_ms: i64,
+}
+
+/// Where a frame ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Last {
+    /// One more than its last offset.
+    pub(super) end: Offset,
+    /// When the log took its last record.
     pub(super) append_time_ms: i64,
 }
 
@@ -103,8 +146,11 @@ pub(super) enum Damage {
     #[error("the stored frame goes on for {0} bytes after its last record")]
     Long(usize),
     /// Another format.
-    #[error("the stored frame has version {0}, this program knows version {VERSION}")]
+    #[error("the stored frame has version {0}, this program knows {DENSE} and {SPARSE}")]
     Version(u8),
+    /// Offsets that do not increase from the frame's key on.
+    #[error("the stored frame has offset {0} out of order")]
+    Order(Offset),
     /// It says it has no records.
     #[error("the stored frame is empty")]
     Empty,
@@ -113,23 +159,40 @@ pub(super) enum Damage {
     HeaderName,
 }
 
-/// Reads only the head of a frame.
-pub(super) fn head(bytes: &[u8]) -> Result<Head, Damage> {
-    let mut rest = Rest { bytes, whole: bytes.len() };
-    rest.head()
+/// Where the frame with that key ends; reads no more of it than is needed.
+pub(super) fn last(base: Offset, bytes: &[u8]) -> Result<Last, Damage> {
+    let Head { sparse, count, append_time_ms } = Rest { bytes, whole: bytes.len() }.head()?;
+    let end = if sparse {
+        open(base, bytes)?.last().map_or(base, |entry| entry.offset + 1)
+    } else {
+        base + Offset::from(count)
+    };
+    Ok(Last { end, append_time_ms })
 }
 
-/// Reads a frame.
-pub(super) fn open(bytes: &[u8]) -> Result<(Head, Vec<Record>), Damage> {
+/// Reads the frame with that key: at least one entry, in order.
+pub(super) fn open(base: Offset, bytes: &[u8]) -> Result<Vec<Entry>, Damage> {
     let mut rest = Rest { bytes, whole: bytes.len() };
     let head = rest.head()?;
     // Not `with_capacity(count)`: a damaged count must not decide how much memory is taken.
-    let mut records = Vec::new();
-    for _ in 0..head.count {
-        records.push(rest.record()?);
+    let mut entries: Vec<Entry> = Vec::new();
+    for index in 0..head.count {
+        let (offset, append_time_ms) = if head.sparse {
+            (i64::from_le_bytes(rest.array()?), i64::from_le_bytes(rest.array()?))
+        } else {
+            (base + Offset::from(index), head.append_time_ms)
+        };
+        let in_order = match entries.last() {
+            Some(before) => before.offset < offset,
+            None => offset == base,
+        };
+        if !in_order {
+            return Err(Damage::Order(offset));
+        }
+        entries.push(Entry { offset, append_time_ms, record: rest.record()? });
     }
     match rest.bytes.len() {
-        0 => Ok((head, records)),
+        0 => Ok(entries),
         more => Err(Damage::Long(more)),
     }
 }
@@ -174,13 +237,14 @@ struct Rest<'a> {
 
 impl<'a> Rest<'a> {
     fn head(&mut self) -> Result<Head, Damage> {
-        let [version] = self.array::<1>()?;
-        if version != VERSION {
-            return Err(Damage::Version(version));
-        }
+        let sparse = match self.array()? {
+            [DENSE] => false,
+            [SPARSE] => true,
+            [other] => return Err(Damage::Version(other)),
+        };
         let count = self.number()?;
         let append_time_ms = i64::from_le_bytes(self.array()?);
-        if count == 0 { Err(Damage::Empty) } else { Ok(Head { count, append_time_ms }) }
+        if count == 0 { Err(Damage::Empty) } else { Ok(Head { sparse, count, append_time_ms }) }
     }
 
     fn record(&mut self) -> Result<Record, Damage> {
@@ -242,28 +306,68 @@ mod tests {
         frames.remove(0).sealed(77)
     }
 
+    /// The records at those offsets, each taken at its offset times ten.
+    fn entries(offsets: [Offset; 3]) -> Vec<Entry> {
+        let entry = |(offset, record)| Entry { offset, append_time_ms: offset * 10, record };
+        offsets.into_iter().zip(records()).map(entry).collect()
+    }
+
     #[test]
     fn a_frame_gives_back_its_records() {
-        let head = Head { count: 3, append_time_ms: 77 };
-        assert_eq!(open(&sealed()), Ok((head, records())));
-        assert_eq!(super::head(&sealed()), Ok(head));
+        let together: Vec<_> = entries([40, 41, 42])
+            .into_iter()
+            .map(|entry| Entry { append_time_ms: 77, ..entry })
+            .collect();
+        assert_eq!(open(40, &sealed()), Ok(together));
+        assert_eq!(last(40, &sealed()), Ok(Last { end: 43, append_time_ms: 77 }));
+    }
+
+    #[test]
+    fn a_sparse_frame_keeps_offsets_and_times() {
+        let kept = entries([7, 9, 5_000_000_000]);
+        let frames = sparse(&kept);
+        let [(base, value)] = frames.as_slice() else { panic!("{} frames", frames.len()) };
+        assert_eq!((*base, open(7, value)), (7, Ok(kept)));
+        let wanted = Last { end: 5_000_000_001, append_time_ms: 50_000_000_000 };
+        assert_eq!(last(7, value), Ok(wanted));
+        // Under another key it is another frame, and offsets never go back.
+        assert_eq!(open(6, value), Err(Damage::Order(7)));
+        let swapped = sparse(&entries([9, 9, 10]));
+        assert_eq!(open(9, &swapped[0].1), Err(Damage::Order(9)));
+        for cut in 0..value.len() {
+            assert_eq!(open(7, &value[..cut]), Err(Damage::Short(cut)), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn sparse_frames_are_cut_to_size() {
+        let entry = |offset| {
+            let record = Record::new("k", vec![1; FRAME_BYTES / 2]);
+            Entry { offset, append_time_ms: 5, record }
+        };
+        let bases = |offsets: &[Offset]| -> Vec<_> {
+            let entries: Vec<_> = offsets.iter().copied().map(entry).collect();
+            sparse(&entries).into_iter().map(|(base, _)| base).collect()
+        };
+        assert_eq!(bases(&[]), [] as [Offset; 0]);
+        assert_eq!(bases(&[2, 4, 6, 8, 10]), [2, 6, 10]);
     }
 
     #[test]
     fn a_frame_cut_anywhere_or_longer_is_damage() {
         let whole = sealed();
         for cut in 0..whole.len() {
-            assert_eq!(open(&whole[..cut]), Err(Damage::Short(cut)), "cut at {cut}");
+            assert_eq!(open(0, &whole[..cut]), Err(Damage::Short(cut)), "cut at {cut}");
         }
         let mut longer = whole.clone();
         longer.push(0);
-        assert_eq!(open(&longer), Err(Damage::Long(1)));
+        assert_eq!(open(0, &longer), Err(Damage::Long(1)));
         let mut newer = whole.clone();
         newer[0] = 9;
-        assert_eq!(open(&newer), Err(Damage::Version(9)));
+        assert_eq!(open(0, &newer), Err(Damage::Version(9)));
         let mut empty = whole;
         empty[1..5].fill(0);
-        assert_eq!(open(&empty), Err(Damage::Empty));
+        assert_eq!(open(0, &empty), Err(Damage::Empty));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! - `store`: the files; a keyspace for each partition.
 //! - `writer`: group commit, one sync for all who write at the same time.
 //! - `task`: the handles.
+//! - `compaction`: what the catalogue lets a log forget is forgotten, by a thread of its own.
 //!
 //! Every commit is synced before it is acknowledged and before any reader sees it. A store error
 //! leaves the outcome unknown: the store is *broken*, and every call fails with
@@ -11,6 +12,7 @@
 //! it from the disk again. Handles from before that stay useless; what a failed commit wrote may
 //! be there.
 
+mod compaction;
 mod frame;
 mod store;
 mod task;
@@ -28,6 +30,7 @@ use std::time::Duration;
 
 use trunkline_schemas::{Offset, Partition, Record, Stored, Topic};
 
+use self::compaction::{Maintainer, Memory, Wake};
 use self::frame::Place;
 use self::store::Store;
 use self::writer::{Job, Queue};
@@ -42,14 +45,18 @@ const LOCK_TRIES: u32 = 50;
 /// Time between two tries.
 const LOCK_STEP: Duration = Duration::from_millis(20);
 
-/// The embedded log.
-pub struct Embedded(Arc<Inner>);
+/// The embedded log. Its maintenance ends with it, whatever handles there still are.
+pub struct Embedded(Arc<Inner>, #[expect(dead_code, reason = "dropped")] Maintainer);
 
 /// What all handles share. The store is closed before the lock of the directory is given up: fields
 /// are dropped in this order.
 struct Inner {
     dir: PathBuf,
     clock: Clock,
+    /// Held for a whole round of maintenance, and taken before `store`: whoever opens the store
+    /// again must not find its files open still.
+    maintenance: Mutex<Memory>,
+    wake: Wake,
     /// `None` after a reopening that failed. Writers and readers take it shared.
     store: RwLock<Option<Store>>,
     /// What is durable and visible. Taken after `store`, never before it.
@@ -96,15 +103,19 @@ impl Embedded {
     pub fn open(path: &Path, clock: Clock) -> Result<Arc<Self>, LogError> {
         let lock = lock_directory(path)?;
         let (store, heads) = Store::open(path)?;
-        Ok(Arc::new(Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             dir: path.to_owned(),
             clock,
+            maintenance: Mutex::default(),
+            wake: Wake::default(),
             store: RwLock::new(Some(store)),
             heads: Mutex::new(heads),
             arrived: Condvar::new(),
             queue: Queue::default(),
             _lock: lock,
-        }))))
+        });
+        let maintainer = Maintainer::start(Arc::clone(&inner))?;
+        Ok(Arc::new(Self(inner, maintainer)))
     }
 
     /// Opens a broken store from the disk again; does nothing to one that is not broken.
@@ -126,18 +137,18 @@ impl Embedded {
         partition: Partition,
         offset: Offset,
     ) -> Result<(), LogError> {
-        // Exclusive, so that no reader is in the middle of what goes away.
-        let guard = write(&self.0.store);
-        let place = (topic, partition);
-        let head = lock(&self.0.heads).checked(None, place)?;
-        let start = offset.min(head.end).max(head.start);
-        let store = guard.as_ref().ok_or_else(closed)?;
-        if let Err(error) = store.forget(place, start) {
-            self.0.mark_broken(&error.to_string());
-            return Err(unknown("forgetting records", error));
-        }
-        lock(&self.0.heads).partitions.insert(place, Head { start, ..head });
-        Ok(())
+        self.0.forget((topic, partition), offset).map(drop)
+    }
+
+    /// Forgets by the policies of the catalogue at once and everywhere, though it be little: what
+    /// the log does by itself every 10 s where it pays. Returns how many records
+    /// compaction removed.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`] where a partition cannot be read, [`LogError::Unknown`] where a
+    /// write failed; what was done before stays done.
+    pub fn compact_now(&self) -> Result<u64, LogError> {
+        self.0.maintain(true)
     }
 }
 
@@ -204,6 +215,7 @@ impl Inner {
                 return Ok(heads.generation);
             }
         }
+        let _maintenance = lock(&self.maintenance);
         let mut guard = write(&self.store);
         let generation = {
             let heads = lock(&self.heads);
@@ -219,6 +231,21 @@ impl Inner {
         *lock(&self.heads) = Heads { generation, ..heads };
         self.arrived.notify_all();
         Ok(generation)
+    }
+
+    /// See [`Embedded::forget_before`]; returns whether there may be more room to make.
+    fn forget(&self, place: Place, offset: Offset) -> Result<bool, LogError> {
+        // Exclusive, so that no reader is in the middle of what goes away.
+        let guard = write(&self.store);
+        let head = lock(&self.heads).checked(None, place)?;
+        let start = offset.min(head.end).max(head.start);
+        let store = guard.as_ref().ok_or_else(closed)?;
+        let more = store.forget(place, start).map_err(|error| {
+            self.mark_broken(&error.to_string());
+            unknown("forgetting records", error)
+        })?;
+        lock(&self.heads).partitions.insert(place, Head { start, ..head });
+        Ok(more)
     }
 
     fn mark_broken(&self, reason: &str) {

@@ -8,22 +8,28 @@
 //! | `start/<topic>/<partition>` | oldest offset kept, i64; absent is 0 |
 //! | `task/<task id>` | epoch of its newest owner, u64, and position, i64 |
 //!
-//! A partition has a keyspace to itself because its keys then only ever grow: the tables of such a
-//! keyspace never overlap, so compaction moves them as they are and rewrites nothing.
+//! A partition has a keyspace to itself because its keys then only ever grow, but for what
+//! compaction of the log puts in place of older frames: tables of a keyspace hardly overlap, so
+//! that the database moves them as they are and rewrites next to nothing.
+//!
+//! Readers look through a snapshot: a plain iterator of the database sees a batch that is just
+//! being applied in part, and so could miss frames that are being replaced.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
 use fjall::config::{CompressionPolicy, FilterPolicy, PinningPolicy};
 use fjall::{
     CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode,
+    Readable as _, UserValue,
 };
 use trunkline_schemas::{Offset, Record, Stored, Topic};
 
-use super::frame::{self, Place};
+use super::frame::{self, Entry, Last, Place};
 use super::{Head, Heads, Owner, unavailable};
 use crate::log::{Layout, LogError};
 
@@ -47,7 +53,10 @@ const STALL_STEPS: u32 = 6_000;
 /// What one read gives at most, in bytes of records, apart from the last record.
 pub(super) const READ_BYTES: usize = 8 * 1024 * 1024;
 /// How many frames one call of `forget` removes at most; the next call goes on.
-const FORGET_FRAMES: usize = 4_096;
+const FORGET_FRAMES: usize = 512;
+
+/// A stored frame and the offset that is its key.
+pub(super) type Raw = (Offset, UserValue);
 
 /// The open files.
 pub(super) struct Store {
@@ -125,10 +134,9 @@ impl Store {
         };
         let (key, value) = last.into_inner()?;
         let base = frame::base(&key).ok_or("a frame has no offset for a key")?;
-        let head = frame::head(&value)
+        let Last { end, append_time_ms } = frame::last(base, &value)
             .map_err(|damage| format!("{}/{}@{base}: {damage}", place.0, place.1))?;
-        let end = base + i64::from(head.count);
-        Ok(Head { start, end, append_time_ms: head.append_time_ms })
+        Ok(Head { start, end, append_time_ms })
     }
 
     /// The entries of `meta` under a prefix, without it.
@@ -189,6 +197,17 @@ impl Store {
         Ok(())
     }
 
+    /// Puts the removal of a frame into a batch.
+    pub(super) fn remove(
+        &self,
+        batch: &mut OwnedWriteBatch,
+        place: Place,
+        base: Offset,
+    ) -> Result<(), LogError> {
+        batch.remove(self.keyspace(place)?, frame::key(base));
+        Ok(())
+    }
+
     /// Puts the ownership and position of a task into a batch.
     pub(super) fn put_owner(&self, batch: &mut OwnedWriteBatch, task: &str, owner: Owner) {
         batch.insert(&self.meta, format!("task/{task}").as_bytes(), owner.to_bytes());
@@ -200,43 +219,74 @@ impl Store {
         batch: OwnedWriteBatch,
         places: impl Iterator<Item = &'a Place>,
     ) -> Result<(), fjall::Error> {
-        self.wait_for_room(&self.meta)?;
+        wait_for_tables(&self.db, &self.meta, SEALED_MEMTABLES)?;
         for keyspace in places.filter_map(|place| self.keyspace(*place).ok()) {
-            self.wait_for_room(keyspace)?;
+            wait_for_tables(&self.db, keyspace, SEALED_MEMTABLES)?;
         }
         batch.commit()
     }
 
-    /// Waits until few enough memtables of a partition wait to be written.
-    fn wait_for_room(&self, keyspace: &Keyspace) -> Result<(), fjall::Error> {
-        for _ in 0..STALL_STEPS {
-            if keyspace.sealed_memtable_count() <= SEALED_MEMTABLES {
-                return Ok(());
-            }
-            // Fails as soon as a worker has failed, which is what a wait must not miss.
-            self.db.persist(PersistMode::Buffer)?;
-            std::thread::park_timeout(STALL_STEP);
-        }
-        Err(io::Error::new(io::ErrorKind::TimedOut, "tables are not written out").into())
-    }
-
     /// Moves the start of a partition up to `start` and removes frames wholly below it, except the
-    /// newest frame: it says at what offset and time the partition goes on.
-    pub(super) fn forget(&self, place: Place, start: Offset) -> Result<(), LogError> {
+    /// newest frame: it says at what offset and time the partition goes on. Returns whether there
+    /// may be more to remove.
+    pub(super) fn forget(&self, place: Place, start: Offset) -> Result<bool, LogError> {
         let keyspace = self.keyspace(place)?;
         let mut batch = self.batch();
         batch.insert(&self.meta, start_key(place), start.to_be_bytes());
-        let mut older: Option<Vec<u8>> = None;
+        let (mut older, mut frames): (Option<Vec<u8>>, _) = (None, 0);
         let failed =
             |e: fjall::Error| unavailable(format!("forgetting {}/{}", place.0, place.1), e);
         for guard in keyspace.range(..=frame::key(start)).take(FORGET_FRAMES) {
             // A frame is wholly below the start when the next one begins at or below it.
             let key = guard.key().map_err(failed)?.to_vec();
+            frames += 1;
             if let Some(older) = older.replace(key) {
                 batch.remove(keyspace, older);
             }
         }
-        batch.commit().map_err(failed)
+        batch.commit().map_err(failed)?;
+        Ok(frames == FORGET_FRAMES)
+    }
+
+    /// Frames with keys in the range, oldest first, up to about `bytes` of them; the first one
+    /// whatever its size.
+    pub(super) fn frames(
+        &self,
+        place: Place,
+        keys: Range<Offset>,
+        bytes: usize,
+    ) -> Result<Vec<Raw>, LogError> {
+        let range = frame::key(keys.start)..frame::key(keys.end.max(keys.start));
+        let frames = self.db.snapshot().range(self.keyspace(place)?, range);
+        bounded(place, frames, bytes)
+    }
+
+    /// As [`Store::frames`], for keys below `end`, newest first.
+    pub(super) fn frames_before(
+        &self,
+        place: Place,
+        end: Offset,
+        bytes: usize,
+    ) -> Result<Vec<Raw>, LogError> {
+        let frames = self.db.snapshot().range(self.keyspace(place)?, ..frame::key(end)).rev();
+        bounded(place, frames, bytes)
+    }
+
+    /// Where the frame that holds `offset`, or the next one below it, begins and ends.
+    pub(super) fn frame_at(
+        &self,
+        place: Place,
+        offset: Offset,
+    ) -> Result<Option<(Offset, Last)>, LogError> {
+        let found = self.db.snapshot().range(self.keyspace(place)?, ..=frame::key(offset)).rev();
+        let Some((base, value)) = bounded(place, found.take(1), 0)?.pop() else { return Ok(None) };
+        let last = frame::last(base, &value).map_err(|d| damaged(place, base, d))?;
+        Ok(Some((base, last)))
+    }
+
+    /// What gives the room of removed frames back; holds the files open.
+    pub(super) fn reclaimer(&self, place: Place) -> Result<Reclaimer, LogError> {
+        Ok(Reclaimer { db: self.db.clone(), keyspace: self.keyspace(place)?.clone() })
     }
 
     /// Reads up to `max` records and [`READ_BYTES`] from `from` up to `end`.
@@ -250,13 +300,14 @@ impl Store {
         if from >= end || max == 0 {
             return Ok(records);
         }
+        let snapshot = self.db.snapshot();
         let failed = |e: fjall::Error| unavailable(format!("reading {}/{}", place.0, place.1), e);
         // The frame that holds `from` begins at or below it.
-        let first = match keyspace.range(..=frame::key(from)).next_back() {
+        let first = match snapshot.range(keyspace, ..=frame::key(from)).next_back() {
             Some(guard) => guard.key().map_err(failed)?.to_vec(),
             None => frame::key(from).to_vec(),
         };
-        for guard in keyspace.range(first..frame::key(end).to_vec()) {
+        for guard in snapshot.range(keyspace, first..frame::key(end).to_vec()) {
             let (key, value) = guard.into_inner().map_err(failed)?;
             for stored in unfold(place, &key, &value)? {
                 if stored.offset < from {
@@ -280,7 +331,8 @@ impl Store {
         each: &mut dyn FnMut(Record),
     ) -> Result<(), LogError> {
         let failed = |e: fjall::Error| unavailable(format!("reading {}/{}", place.0, place.1), e);
-        for guard in self.keyspace(place)?.range(..frame::key(end)).rev() {
+        let snapshot = self.db.snapshot();
+        for guard in snapshot.range(self.keyspace(place)?, ..frame::key(end)).rev() {
             let (key, value) = guard.into_inner().map_err(failed)?;
             for stored in unfold(place, &key, &value)?.rev() {
                 each(stored.record);
@@ -294,6 +346,12 @@ impl Store {
     pub(super) fn damage(&self, place: Place, base: Offset, value: &[u8]) {
         let keyspace = self.keyspace(place).expect("the partition is there");
         keyspace.insert(frame::key(base), value).expect("the store takes it");
+    }
+
+    /// How many frames a scan of the partition passes over, removed ones among them.
+    #[cfg(test)]
+    pub(super) fn passed_over(&self, place: Place) -> usize {
+        self.keyspace(place).expect("the partition is there").approximate_len()
     }
 
     /// Adds a topic only another version knows.
@@ -317,6 +375,53 @@ impl Owner {
     }
 }
 
+/// Gives the room of removed frames back. Until then every scan passes over what was removed.
+pub(super) struct Reclaimer {
+    db: Database,
+    keyspace: Keyspace,
+}
+
+impl Reclaimer {
+    /// Writes the partition's tables anew without what was removed, which the database by itself
+    /// does only when more is written there. Nobody waits for it.
+    pub(super) fn run(self) -> Result<(), fjall::Error> {
+        self.keyspace.rotate_memtable()?;
+        wait_for_tables(&self.db, &self.keyspace, 0)?;
+        self.keyspace.major_compact()
+    }
+}
+
+/// Waits until at most `most` memtables of a keyspace wait to be written as tables.
+fn wait_for_tables(db: &Database, keyspace: &Keyspace, most: usize) -> Result<(), fjall::Error> {
+    for _ in 0..STALL_STEPS {
+        if keyspace.sealed_memtable_count() <= most {
+            return Ok(());
+        }
+        // Fails as soon as a worker has failed, which is what a wait must not miss.
+        db.persist(PersistMode::Buffer)?;
+        std::thread::park_timeout(STALL_STEP);
+    }
+    Err(io::Error::new(io::ErrorKind::TimedOut, "tables are not written out").into())
+}
+
+fn bounded(
+    place: Place,
+    frames: impl Iterator<Item = fjall::Guard>,
+    bytes: usize,
+) -> Result<Vec<Raw>, LogError> {
+    let failed = |e: fjall::Error| unavailable(format!("reading {}/{}", place.0, place.1), e);
+    let (mut found, mut taken) = (Vec::new(), 0);
+    for guard in frames {
+        let (key, value) = guard.into_inner().map_err(failed)?;
+        taken += value.len();
+        found.push((frame::base(&key).unwrap_or(-1), value));
+        if taken >= bytes {
+            break;
+        }
+    }
+    Ok(found)
+}
+
 /// The records of a frame with their places.
 fn unfold(
     (topic, partition): Place,
@@ -324,15 +429,19 @@ fn unfold(
     value: &[u8],
 ) -> Result<impl DoubleEndedIterator<Item = Stored>, LogError> {
     let base = frame::base(key).unwrap_or(-1);
-    let (head, records) = frame::open(value)
-        .map_err(|damage| unavailable(format!("reading {topic}/{partition}@{base}"), damage))?;
-    Ok(records.into_iter().enumerate().map(move |(index, record)| Stored {
+    let entries = frame::open(base, value).map_err(|d| damaged((topic, partition), base, d))?;
+    Ok(entries.into_iter().map(move |Entry { offset, append_time_ms, record }| Stored {
         topic,
         partition,
-        offset: base + index as Offset,
-        append_time_ms: head.append_time_ms,
+        offset,
+        append_time_ms,
         record,
     }))
+}
+
+/// The error for a stored value that is no frame.
+pub(super) fn damaged((topic, partition): Place, base: Offset, damage: frame::Damage) -> LogError {
+    unavailable(format!("reading {topic}/{partition}@{base}"), damage)
 }
 
 /// Makes the store under another name and renames it when it is whole, so that a process killed

@@ -16,6 +16,8 @@ use super::*;
 use crate::log::conformance::{Hooks, LAYOUTS, check};
 use crate::log::{MAX_RECORD_BYTES, Step};
 
+mod compaction;
+
 /// Names the directory to a child process of a test; unset in the test itself.
 const CHILD_DIR: &str = "TRUNKLINE_TEST_LOG_DIR";
 
@@ -77,13 +79,18 @@ fn it_keeps_every_promise() {
         let log = newest.borrow().upgrade().expect("the suite has it open");
         log.forget_before(topic, partition, offset).expect("forgetting");
     };
+    let compact = || {
+        let log = newest.borrow().upgrade().expect("the suite has it open");
+        log.compact_now().expect("compacting");
+    };
     let hooks = Hooks {
         forget_before: Some(&forget),
+        compact: Some(&compact),
         set_clock: Some(&|at| now.store(at, Ordering::Relaxed)),
         wipe: Some(&|| fs::remove_dir_all(&home).expect("it can be removed")),
     };
     let checked = check(&open, &hooks);
-    assert_eq!(checked.len(), 18, "{checked:#?}");
+    assert_eq!(checked.len(), 19, "{checked:#?}");
 }
 
 #[test]
@@ -285,10 +292,11 @@ fn nothing_acknowledged_is_lost_when_killed() {
         return work_until_killed(Path::new(&dir));
     }
     let dir = tempfile::tempdir().expect("a directory");
+    let (mut step, mut append) = (0, 0);
     // How many acknowledgements to wait for before each kill.
     for patience in [1, 250, 37, 120, 5] {
         let mut child = child("nothing_acknowledged_is_lost_when_killed", dir.path(), &["env"]);
-        let (mut step, mut append, mut killed) = (0, 0, false);
+        let mut killed = false;
         for (index, (word, number)) in said(&mut child).enumerate() {
             match word.as_str() {
                 "step" => step = number,

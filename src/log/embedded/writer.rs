@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex};
 
 use trunkline_schemas::Offset;
+use trunkline_schemas::topics::Policy;
 
 use super::frame::{Packed, Place};
 use super::store::Store;
@@ -29,6 +30,8 @@ pub(super) enum Job {
     Step { task: String, epoch: u64, packed: Packed, next: Offset },
     /// A new owner of a task.
     Own { task: String },
+    /// Frames in place of others of the same partition, see `compaction`.
+    Replace { place: Place, removed: Vec<Offset>, frames: Vec<(Offset, Vec<u8>)> },
 }
 
 /// What was written.
@@ -140,6 +143,11 @@ impl Inner {
     /// Makes what is durable visible, all of it at once, and wakes the readers.
     fn publish(&self, plan: Plan) {
         let mut heads = lock(&self.heads);
+        let grown = plan.partitions.iter().map(|((topic, partition), head)| {
+            let before = heads.head((*topic, *partition)).map_or(head.end, |before| before.end);
+            if topic.spec().policy == Policy::Compact { (head.end - before) as u64 } else { 0 }
+        });
+        self.wake.grown(grown.sum());
         heads.partitions.extend(plan.partitions);
         heads.owners.extend(plan.owners);
         drop(heads);
@@ -179,6 +187,19 @@ impl Plan {
                 store.put_owner(batch, &task, owner);
                 self.owners.insert(task, owner);
                 Ok(Done { bases: BTreeMap::new(), owner })
+            }
+            Job::Replace { place, removed, frames } => {
+                let planned = self.partitions.get(&place).copied();
+                let head = planned.map_or_else(|| heads.head(place), Ok)?;
+                for base in removed {
+                    store.remove(batch, place, base)?;
+                }
+                for (base, frame) in frames {
+                    store.put(batch, place, base, frame)?;
+                }
+                // Unchanged; it makes the commit wait for room in that partition too.
+                self.partitions.insert(place, head);
+                Ok(Done::default())
             }
         }
     }

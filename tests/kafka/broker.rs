@@ -1,0 +1,302 @@
+//! A real Kafka broker for a test: fetched from Maven Central once, started on free ports, killed
+//! like a machine that loses its power, started again.
+//!
+//! - `TRUNKLINE_TEST_KAFKA=host:port` names a broker that runs already; tests that kill theirs
+//!   start one all the same.
+//! - `TRUNKLINE_REQUIRE_KAFKA=1` makes a test that cannot run a failure.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+use trunkline::clock::Elapsed;
+use trunkline::log::LogError;
+use trunkline::log::kafka::{Kafka, KafkaConfig};
+
+/// What is fetched.
+const POM: &str = include_str!("pom.xml");
+/// How long a broker may take until it answers; a busy machine needs a multiple of the usual 4 s.
+const START_MAX: Duration = Duration::from_secs(90);
+/// Of the cluster, which lives no longer than its test.
+const CLUSTER_ID: &str = "Vp1m8nLpTRyTb2uJ0K3sPA";
+
+/// A broker that belongs to one test.
+pub(super) struct Broker {
+    directory: TempDir,
+    libs: PathBuf,
+    port: u16,
+    /// Kills the broker when its standard input ends, and so when the test process does.
+    keeper: Option<Child>,
+    _turn: Option<Turn>,
+}
+
+/// One test after the other has a broker of its own: several at once would starve each other.
+struct Turn;
+
+static TAKEN: Mutex<bool> = Mutex::new(false);
+static GIVEN_BACK: Condvar = Condvar::new();
+
+impl Turn {
+    fn take() -> Self {
+        let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken =
+            GIVEN_BACK.wait_while(taken, |taken| *taken).unwrap_or_else(PoisonError::into_inner);
+        *taken = true;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        GIVEN_BACK.notify_one();
+    }
+}
+
+impl Broker {
+    /// Starts one with these lines more in its settings; `None` where that is impossible here,
+    /// which is said.
+    pub(super) fn start(test: &str, settings: &str) -> Option<Self> {
+        match jars() {
+            Ok(libs) => {
+                let turn = Turn::take();
+                Some(Self::start_with(libs, settings, Some(turn)))
+            }
+            Err(why) => {
+                skip(test, &why);
+                None
+            }
+        }
+    }
+
+    fn start_with(libs: PathBuf, settings: &str, turn: Option<Turn>) -> Self {
+        let directory = tempfile::tempdir().expect("a directory for the broker");
+        // Both are asked for before either is given up, so that they differ.
+        let [one, two] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+        let [port, control] = [one, two].map(|l| l.local_addr().expect("a bound port").port());
+        let write = |name: &str, text: &str| {
+            fs::write(directory.path().join(name), text).expect("the directory can be written");
+        };
+        let data = directory.path().join("data");
+        write("server.properties", &properties(port, control, &data, settings));
+        write("log4j2.properties", LOGGING);
+        let mut broker = Self { directory, libs, port, keeper: None, _turn: turn };
+        let formatted = Command::new("java")
+            .arg("-cp")
+            .arg(broker.classes())
+            .args(["kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER_ID, "-c"])
+            .arg(broker.path("server.properties"))
+            .output()
+            .expect("java starts");
+        assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stderr));
+        broker.run();
+        broker
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Ends it with SIGKILL and returns when it is gone.
+    pub(super) fn kill(&mut self) {
+        if let Some(mut keeper) = self.keeper.take() {
+            drop(keeper.stdin.take());
+            keeper.wait().expect("the broker ends");
+        }
+    }
+
+    /// Starts it again on what it has left on disk.
+    pub(super) fn restart(&mut self) {
+        self.kill();
+        self.run();
+    }
+
+    fn run(&mut self) {
+        // The shell kills the broker as soon as nobody holds the other end of its input.
+        let keep = "java \"$@\" >>\"$BROKER_LOG\" 2>&1 </dev/null & echo $!; \
+                    cat >/dev/null; kill -9 $! 2>/dev/null; wait";
+        let logging = format!("-Dlog4j2.configurationFile={}", self.path("log4j2.properties"));
+        let mut keeper = Command::new("sh")
+            .args(["-c", keep, "sh", "-Xmx512m", &logging, "-cp"])
+            .arg(self.classes())
+            .args(["kafka.Kafka", &self.path("server.properties")])
+            .env("BROKER_LOG", self.path("broker.log"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a shell starts");
+        let mut started = String::new();
+        let out = keeper.stdout.take().expect("stdout is a pipe");
+        BufReader::new(out).read_line(&mut started).expect("the shell names the broker");
+        self.keeper = Some(keeper);
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.directory.path().join(name).display().to_string()
+    }
+
+    fn classes(&self) -> String {
+        self.libs.join("*").display().to_string()
+    }
+
+    /// What it has said last.
+    fn last_words(&self) -> String {
+        let said = fs::read_to_string(self.path("broker.log")).unwrap_or_default();
+        let lines: Vec<_> = said.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Opens the log on a broker that may still be starting.
+pub(super) fn open(broker: &Broker, prefix: &str) -> Arc<Kafka> {
+    let config = config(&broker.address(), prefix);
+    let watch = Elapsed::start();
+    loop {
+        match Kafka::open(&config) {
+            Ok(log) => return log,
+            Err(LogError::Unavailable { .. }) if watch.time() < START_MAX => {}
+            Err(error) => panic!("no broker: {error}\n{}", broker.last_words()),
+        }
+    }
+}
+
+/// A configuration for topics under a prefix.
+pub(super) fn config(address: &str, prefix: &str) -> KafkaConfig {
+    KafkaConfig {
+        brokers: vec![address.to_owned()],
+        prefix: prefix.to_owned(),
+        replication: Some(1),
+        ..KafkaConfig::default()
+    }
+}
+
+/// The address of the broker that tests share, once it answers; `None` where there is none, which
+/// is said.
+pub(super) fn shared(test: &str) -> Option<String> {
+    static SHARED: OnceLock<Result<Broker, String>> = OnceLock::new();
+    if let Ok(address) = std::env::var("TRUNKLINE_TEST_KAFKA") {
+        return Some(address);
+    }
+    match SHARED.get_or_init(|| jars().map(|libs| Broker::start_with(libs, "", None))) {
+        Ok(broker) => {
+            drop(open(broker, "ready."));
+            Some(broker.address())
+        }
+        Err(why) => {
+            skip(test, why);
+            None
+        }
+    }
+}
+
+/// A prefix nobody else uses.
+pub(super) fn prefix(test: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{test}-{}-{}.", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Says what the runner of tests would keep to itself.
+pub(super) fn announce(text: &str) {
+    writeln!(std::io::stderr(), "{text}").expect("standard error can be written");
+}
+
+fn skip(test: &str, why: &str) {
+    let is_required = std::env::var("TRUNKLINE_REQUIRE_KAFKA").is_ok_and(|value| value == "1");
+    assert!(!is_required, "{test} needs Kafka: {why}");
+    announce(&format!("\n*** SKIPPED, NOTHING WAS TESTED: {test}: {why} ***\n"));
+}
+
+/// The folder of Kafka's jars, fetched if they are not there.
+fn jars() -> Result<PathBuf, String> {
+    for program in ["java", "mvn"] {
+        let asked = Command::new(program).arg("-version").output();
+        if !asked.is_ok_and(|asked| asked.status.success()) {
+            return Err(format!("there is no {program}, and TRUNKLINE_TEST_KAFKA is not set"));
+        }
+    }
+    let hash = Sha256::digest(POM);
+    let hash = u64::from_be_bytes([
+        hash[0], hash[1], hash[2], hash[3], hash[4], hash[5], hash[6], hash[7],
+    ]);
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
+    let cache = cache.or(home).unwrap_or_else(std::env::temp_dir).join("trunkline");
+    let libs = cache.join(format!("kafka-{hash:016x}"));
+    if !libs.is_dir() {
+        fetch(&cache, &libs)?;
+    }
+    Ok(libs)
+}
+
+/// Fetches the jars beside their place and moves them there at once: a cut download leaves nothing
+/// that looks complete.
+fn fetch(cache: &Path, libs: &Path) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", cache.display());
+    fs::create_dir_all(cache).map_err(failed)?;
+    let here = tempfile::tempdir_in(cache).map_err(failed)?;
+    let mut pom = File::create(here.path().join("pom.xml")).map_err(failed)?;
+    pom.write_all(POM.as_bytes()).map_err(failed)?;
+    let fetched = Command::new("mvn")
+        .args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime"])
+        .arg("-DoutputDirectory=libs")
+        .current_dir(here.path())
+        .output()
+        .map_err(failed)?;
+    if !fetched.status.success() {
+        return Err(format!("mvn: {}", String::from_utf8_lossy(&fetched.stdout)));
+    }
+    match fs::rename(here.path().join("libs"), libs) {
+        Err(_) if libs.is_dir() => Ok(()), // somebody else was faster
+        moved => moved.map_err(failed),
+    }
+}
+
+fn properties(port: u16, control: u16, data: &Path, settings: &str) -> String {
+    format!(
+        "process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=127.0.0.1:{control}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{control}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={data}
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+auto.create.topics.enable=false
+{settings}
+",
+        data = data.display()
+    )
+}
+
+const LOGGING: &str = "rootLogger.level=warn
+rootLogger.appenderRef.c.ref=C
+appender.c.type=Console
+appender.c.name=C
+appender.c.layout.type=PatternLayout
+appender.c.layout.pattern=%d{HH:mm:ss.SSS} %p %c{1} %m%n
+";

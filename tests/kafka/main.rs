@@ -1,0 +1,48 @@
+//! The log on a real Kafka: the conformance suite, refusals, owners that meet, brokers that die.
+
+mod broker;
+mod cluster;
+mod crash;
+mod owners;
+mod work;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use trunkline::clock::Elapsed;
+use trunkline::log::kafka::Kafka;
+use trunkline::log::{Log, LogError, conformance};
+use trunkline_schemas::{Offset, Partition, Topic};
+
+use broker::{announce, config, prefix, shared};
+
+#[test]
+fn the_conformance_suite_holds() {
+    let Some(address) = shared("the conformance suite") else { return };
+    let prefix = prefix("conformance");
+    let open =
+        || -> Arc<dyn Log> { Kafka::open(&config(&address, &prefix)).expect("the broker answers") };
+    let forget = |topic: Topic, partition: Partition, offset: Offset| {
+        cluster::forget_before(&address, &format!("{prefix}{topic}"), partition, offset);
+    };
+    let hooks = conformance::Hooks { forget_before: Some(&forget), ..Default::default() };
+    let watch = Elapsed::start();
+    let checked = conformance::check(&open, &hooks);
+    announce(&format!("conformance on Apache Kafka, {} ms:", watch.ms()));
+    for promise in &checked {
+        announce(&format!("  ok: {promise}"));
+    }
+    assert_eq!(checked.len(), 16, "promises checked");
+}
+
+#[test]
+fn a_cluster_that_is_not_there_is_unavailable_in_time() {
+    // A port that was free a moment ago.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("a bound port").to_string();
+    drop(listener);
+    let watch = Elapsed::start();
+    let opened = Kafka::open(&config(&address, "")).map(|_| ());
+    assert!(matches!(opened, Err(LogError::Unavailable { .. })), "{opened:?}");
+    assert!(watch.time() < Duration::from_secs(15), "after {} ms", watch.ms());
+}
