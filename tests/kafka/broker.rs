@@ -113,12 +113,6 @@ impl Broker {
         }
     }
 
-    /// Starts it again on what it has left on disk.
-    pub(super) fn restart(&mut self) {
-        self.kill();
-        self.run();
-    }
-
     fn run(&mut self) {
         // The shell kills the broker as soon as nobody holds the other end of its input.
         let keep = "java \"$@\" >>\"$BROKER_LOG\" 2>&1 </dev/null & echo $!; \
