@@ -18,6 +18,7 @@ use crate::drive::Shell;
 use crate::drive::engine::{Engine, Parts, Plan};
 use crate::drive::sink::Outlet;
 use crate::log::embedded::Embedded;
+use crate::log::kafka::{Kafka, KafkaConfig};
 use crate::log::{Log, LogError};
 use crate::{clock, telemetry, topology};
 
@@ -72,10 +73,12 @@ async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
     let closed = CancellationToken::new();
     let admin = tokio::spawn(admin::serve(listener, shown, closed.clone()));
 
-    let log = open_log(config)?;
     let hashed = config.topics.conversation_partitions;
     let layouts = topology::layouts(config.domains.len() as u32, hashed);
-    log.ensure(&layouts)?;
+    let log = tokio::task::block_in_place(|| {
+        let log = open_log(&config.log)?;
+        log.ensure(&layouts).map(|()| log)
+    })?;
     let layouts = Arc::new(layouts);
     let shell = Shell { log, health, metrics, stop: stop.clone(), layouts };
     let plan = Plan {
@@ -96,12 +99,15 @@ async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
     Ok(clean)
 }
 
-fn open_log(config: &Config) -> Result<Arc<dyn Log>, LogError> {
-    match &config.log {
-        LogConfig::Embedded { path } => {
-            let log: Arc<dyn Log> = Embedded::open(path, Arc::new(clock::now_ms))?;
-            Ok(log)
-        }
+/// Opens the log of a configuration. It waits: on a runtime, only where that may be.
+pub(super) fn open_log(config: &LogConfig) -> Result<Arc<dyn Log>, LogError> {
+    match config {
+        LogConfig::Embedded { path } => Ok(Embedded::open(path, Arc::new(clock::now_ms))?),
+        LogConfig::Kafka { brokers, replication } => Ok(Kafka::open(&KafkaConfig {
+            brokers: brokers.iter().map(ToString::to_string).collect(),
+            replication: *replication,
+            ..KafkaConfig::default()
+        })?),
     }
 }
 

@@ -11,10 +11,9 @@ use trunkline_schemas::time::iso_millis;
 use trunkline_schemas::topics::{CATALOGUE, ValueKind};
 use trunkline_schemas::{ConversationCommand, Outcome, RawEvent, Record, Segment, Stored, Topic};
 
+use super::run::open_log;
 use super::{ConfigArg, load, say};
-use crate::clock;
 use crate::config::Log as LogConfig;
-use crate::log::embedded::Embedded;
 use crate::log::{Log, LogError};
 
 /// Records read at once.
@@ -60,19 +59,11 @@ enum What {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let path = match args.log.clone().map_or_else(|| load_path(&args.file), Ok) {
-        Ok(path) => path,
+    let embedded = args.log.clone().map(|path| LogConfig::Embedded { path });
+    let log = match embedded.map_or_else(|| load(&args.file.config).map(|c| c.log), Ok) {
+        Ok(log) => open(&log)?,
         Err(status) => return Ok(status),
     };
-    if !path.is_dir() {
-        bail!("there is no log at {}", path.display());
-    }
-    let log = Embedded::open(&path, Arc::new(clock::now_ms)).map_err(|error| {
-        let in_use = matches!(error, LogError::InUse { .. });
-        let error = anyhow::Error::new(error);
-        let hint = "a running trunkline has its log to itself; stop it to look inside";
-        if in_use { error.context(hint) } else { error }
-    })?;
     match &args.what {
         What::List { json } => list(log.as_ref(), *json)?,
         What::Show { topic, partition, from, limit, json } => {
@@ -83,9 +74,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn load_path(file: &ConfigArg) -> Result<std::path::PathBuf, ExitCode> {
-    load(&file.config).map(|config| match config.log {
-        LogConfig::Embedded { path } => path,
+fn open(config: &LogConfig) -> anyhow::Result<Arc<dyn Log>> {
+    if let LogConfig::Embedded { path } = config
+        && !path.is_dir()
+    {
+        bail!("there is no log at {}", path.display());
+    }
+    open_log(config).map_err(|error| {
+        let in_use = matches!(error, LogError::InUse { .. });
+        let error = anyhow::Error::new(error);
+        let hint = "a running trunkline has its log to itself; stop it to look inside";
+        if in_use { error.context(hint) } else { error }
     })
 }
 

@@ -76,7 +76,8 @@ pub(super) fn server_pair(text: &str) -> Result<ServerPair, Flaw> {
     Ok(ServerPair { primary, backup })
 }
 
-fn host_port(text: &str) -> Result<HostPort, Flaw> {
+/// `host:port`.
+pub(super) fn host_port(text: &str) -> Result<HostPort, Flaw> {
     let flaw = |said: &str| {
         Flaw::new(Code::BadAddress, format!("{} {said}", shown(text)))
             .hint("write `host:port`, or `primary:port/backup:port` for a pair")

@@ -73,6 +73,15 @@ pub enum Log {
         /// Its folder.
         path: PathBuf,
     },
+    /// On a Kafka cluster, for several processes.
+    Kafka {
+        /// Some of its brokers, distinct, at least one.
+        brokers: Vec<HostPort>,
+        /// Copies of each record in topics that are created; the cluster's own default if none is
+        /// given.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        replication: Option<u16>,
+    },
 }
 
 /// The topics.
@@ -279,6 +288,12 @@ impl fmt::Display for ServerPair {
             Some(backup) => write!(f, "/{backup}"),
             None => Ok(()),
         }
+    }
+}
+
+impl Serialize for HostPort {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -12,6 +12,8 @@ use super::{
 
 /// Partitions a hashed topic may have.
 const PARTITIONS_MAX: u64 = 1024;
+/// Copies of a record a cluster may keep.
+const REPLICATION_MAX: u64 = 9;
 /// Bridges one process may run.
 const BRIDGES_MAX: usize = 8;
 /// Events Genesys Cloud takes in one request (gc-api section 3).
@@ -56,12 +58,44 @@ fn admin(mut section: Reader<'_>) -> Option<Admin> {
 }
 
 fn log(mut section: Reader<'_>) -> Option<Log> {
+    if section.has("kafka") {
+        return kafka(section);
+    }
     let mut embedded = section.section("embedded");
     section.finish();
     let document = embedded.document();
     let path = embedded.text("path").check(checks::path).or("trunkline-data");
     embedded.finish();
     Some(Log::Embedded { path: document.resolve(path?) })
+}
+
+fn kafka(mut section: Reader<'_>) -> Option<Log> {
+    let mut kafka = section.section("kafka");
+    if section.has("embedded") {
+        let said = "[log.embedded] and [log.kafka] exclude each other";
+        kafka.report("", Flaw::new(Code::Contradiction, said));
+        section.section("embedded");
+    }
+    section.finish();
+    let mut unique = Unique::new(kafka.document(), "broker");
+    let brokers = kafka.list("brokers", checks::host_port).check(|brokers| {
+        if brokers.is_empty() {
+            Err(Flaw::new(Code::OutOfRange, "the list is empty").hint(
+                "write `brokers = [\"host:port\"]`; some of the cluster's brokers are enough",
+            ))
+        } else {
+            Ok(brokers)
+        }
+    });
+    let brokers = brokers.required();
+    for Placed { value, key, span } in brokers.iter().flatten() {
+        unique.add(&value.to_string(), key, span);
+    }
+    let replication = kafka.whole("replication", 1..=REPLICATION_MAX).check(|n| Ok(Some(n as u16)));
+    let replication = replication.or(None);
+    kafka.finish();
+    let brokers = brokers?.into_iter().map(|placed| placed.value).collect();
+    Some(Log::Kafka { brokers, replication: replication? })
 }
 
 fn topics(mut section: Reader<'_>) -> Option<Topics> {

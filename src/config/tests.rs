@@ -254,6 +254,24 @@ the SIP Server \"b:1\" stands at domain[0].site[0].voice_server_vq[0] (line 7) a
 
 hint: one bridge has `name`, several `names`",
         ),
+        (
+            "two logs",
+            format!("[log.embedded]\npath = \"d\"\n[log.kafka]\nbrokers = [\"k:1\"]\n{LEAST}"),
+            "error[E0013]: t.toml, line 3, column 1: log.kafka
+  |
+3 | [log.kafka]
+  | ^^^^^^^^^^^
+[log.embedded] and [log.kafka] exclude each other",
+        ),
+        (
+            "a broker twice",
+            format!("[log.kafka]\nbrokers = [\"k:1\", \"k:1\"]\n{LEAST}"),
+            "error[E0012]: t.toml, line 2, column 19: log.kafka.brokers[1]
+  |
+2 | brokers = [\"k:1\", \"k:1\"]
+  |                   ^^^^^
+the broker \"k:1\" stands at log.kafka.brokers[0] (line 2) already",
+        ),
     ]);
 }
 
@@ -362,6 +380,38 @@ fn the_least_configuration_has_every_default() {
     assert_eq!(site.voice_server_agent[0].backup, None);
     let directory: DirectoryFile = serde_json::from_str(DIRECTORY).expect("it is a directory");
     assert_eq!(config.domains[0].directory, directory);
+}
+
+#[test]
+fn the_log_may_be_a_kafka_cluster() {
+    let folder = folder();
+    let pair = |brokers: &str, more: &str| {
+        load_in(&folder, &format!("[log.kafka]\nbrokers = {brokers}\n{more}\n{LEAST}"))
+    };
+    let at = |host: &str, port| HostPort { host: host.to_owned(), port };
+    for (brokers, more, expected) in [
+        (r#"["k:9092"]"#, "", (vec![at("k", 9092)], None)),
+        (r#"["k1:1", "[::1]:2"]"#, "replication = 3", (vec![at("k1", 1), at("::1", 2)], Some(3))),
+    ] {
+        let config = pair(brokers, more).expect("it is complete");
+        let (brokers, replication) = expected;
+        assert_eq!(config.log, Log::Kafka { brokers, replication });
+        let again = load_in(&folder, &config.redacted_toml()).expect("what is shown loads");
+        assert_eq!(again.log, config.log);
+    }
+    for (brokers, more, code, key) in [
+        ("[]", "", "E0008", "log.kafka.brokers"),
+        (r#"["k"]"#, "", "E0010", "log.kafka.brokers[0]"),
+        (r#""k:1""#, "", "E0007", "log.kafka.brokers"),
+        (r#"["k:1"]"#, "replication = 0", "E0008", "log.kafka.replication"),
+        (r#"["k:1"]"#, "acks = 1", "E0004", "log.kafka.acks"),
+    ] {
+        let errors = pair(brokers, more).expect_err("it is refused");
+        let printed = errors[0].to_string();
+        assert!(printed.contains(code) && printed.contains(key), "{brokers} {more}: {printed}");
+    }
+    let errors = load_in(&folder, &format!("[log.kafka]\n{LEAST}")).expect_err("no brokers");
+    assert!(errors[0].to_string().contains("log.kafka.brokers"), "{}", errors[0]);
 }
 
 #[test]
