@@ -78,9 +78,7 @@ impl Broker {
 
     fn start_with(libs: PathBuf, settings: &str, turn: Option<Turn>) -> Self {
         let directory = tempfile::tempdir().expect("a directory for the broker");
-        // Both are asked for before either is given up, so that they differ.
-        let [one, two] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-        let [port, control] = [one, two].map(|l| l.local_addr().expect("a bound port").port());
+        let [port, control] = ports();
         let write = |name: &str, text: &str| {
             fs::write(directory.path().join(name), text).expect("the directory can be written");
         };
@@ -111,6 +109,12 @@ impl Broker {
             drop(keeper.stdin.take());
             keeper.wait().expect("the broker ends");
         }
+    }
+
+    /// Starts it again on what it has left on disk.
+    pub(super) fn restart(&mut self) {
+        self.kill();
+        self.run();
     }
 
     fn run(&mut self) {
@@ -257,6 +261,23 @@ fn fetch(cache: &Path, libs: &Path) -> Result<(), String> {
         Err(_) if libs.is_dir() => Ok(()), // somebody else was faster
         moved => moved.map_err(failed),
     }
+}
+
+/// Two ports that nobody listens on.
+///
+/// A port the system gives away would be among those it gives to connections too: while a killed
+/// broker is away, one of the clients that try to reach it could get the broker's own.
+fn ports() -> [u16; 2] {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let given: u32 = range.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(32_768);
+    let (first, own) = (10_000, std::process::id());
+    let mut free = (0..given.saturating_sub(first)).filter_map(|_| {
+        let step = own.wrapping_mul(31).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(first + step % (given - first)).ok()?;
+        TcpListener::bind(("127.0.0.1", port)).is_ok().then_some(port)
+    });
+    [(); 2].map(|()| free.next().expect("a free port below those of connections"))
 }
 
 fn properties(port: u16, control: u16, data: &Path, settings: &str) -> String {

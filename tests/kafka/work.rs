@@ -1,8 +1,10 @@
 //! The work that owners do in these tests: for every input record one output that names its
 //! offset, and the last offset as state.
 
+use std::thread;
 use std::time::Duration;
 
+use trunkline::clock::Elapsed;
 use trunkline::log::{Layout, Log, LogError, Step, Task, TaskSpec};
 use trunkline_schemas::topics::{COMMAND_CONVERSATION, RAW_TLIB, STATE_CONVERSATION};
 use trunkline_schemas::{Offset, Output, Record, Topic};
@@ -65,4 +67,13 @@ pub(super) fn check_done(log: &dyn Log, spec: &TaskSpec) {
     task.restore(&mut |key, value| state.push((key, value))).expect("restore");
     let last = inputs.last().expect("something came in").to_be_bytes().to_vec();
     assert_eq!(state, [(LAST.to_vec(), last)], "the state");
+}
+
+/// Waits until something holds.
+pub(super) fn until(what: &str, holds: &dyn Fn() -> bool) {
+    let watch = Elapsed::start();
+    while !holds() {
+        assert!(watch.time() < PATIENCE, "{what}: not within {} s", PATIENCE.as_secs());
+        thread::park_timeout(Duration::from_millis(20));
+    }
 }
