@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 use trunkline_ingest::tlib::{Bridge, LinkConfig};
 use trunkline_processors::conversation::Settings;
 use trunkline_schemas::Partition;
 use trunkline_schemas::raw::Stream;
+use trunkline_schemas::topics::{COMMAND_CONVERSATION, RAW_TLIB};
 
 use super::bridge::{LogWriter, Watched};
+use super::group::{self, Kind};
 use super::sink::Outlet;
 use super::{Shell, announce, bridge, chance, processor, sink};
+use crate::admin::metrics::Stage;
 use crate::clock;
 use crate::config::{Domain, ServerPair, Site};
 
@@ -71,16 +73,12 @@ impl Engine {
             tasks: TaskTracker::new(),
             deadline: plan.deadline,
         };
-        for (partition, domain) in plan.domains.iter().enumerate() {
-            let partition = partition as Partition;
-            if plan.parts.processors {
-                let (shell, name, settings) =
-                    (shell.clone(), domain.name.clone(), plan.settings.clone());
-                engine.thread(&format!("conversation-{partition}"), plan, move || {
-                    processor::run(&shell, &name, partition, &settings);
-                })?;
-            }
-            if plan.parts.ingest {
+        if plan.parts.processors {
+            engine.group(conversation(plan), plan)?;
+        }
+        if plan.parts.ingest {
+            for (partition, domain) in plan.domains.iter().enumerate() {
+                let partition = partition as Partition;
                 let links = links(domain, plan.bridges);
                 bridge::take_down(shell.log.as_ref(), partition, &links)?;
                 announce::announce(shell, &domain.name, partition, &domain.directory)?;
@@ -90,30 +88,22 @@ impl Engine {
             }
         }
         if plan.parts.sinks {
-            let topic = trunkline_schemas::topics::COMMAND_CONVERSATION;
-            for partition in 0..shell.partitions(topic) {
-                let (shell, outlet) = (shell.clone(), plan.outlet.clone());
-                engine.thread(&format!("conversation-sink-{partition}"), plan, move || {
-                    sink::run(&shell, partition, &outlet);
-                })?;
-            }
+            engine.group(conversation_sink(plan), plan)?;
         }
         engine.tasks.close();
         Ok(engine)
     }
 
-    fn thread(
-        &mut self,
-        name: &str,
-        plan: &Plan<'_>,
-        run: impl FnOnce() + Send + 'static,
-    ) -> anyhow::Result<()> {
-        let runtime: Handle = plan.outlet.runtime.clone();
+    /// Runs the tasks of a kind whose partitions this process is given.
+    fn group(&mut self, kind: Kind, plan: &Plan<'_>) -> anyhow::Result<()> {
+        let (shell, runtime) = (self.shell.clone(), plan.outlet.runtime.clone());
+        let name = format!("{}-group", kind.name);
+        let kind = Arc::new(kind);
         let body = move || {
             let _entered = runtime.enter();
-            run();
+            group::run(&shell, &kind, &runtime);
         };
-        self.threads.push(std::thread::Builder::new().name(name.to_owned()).spawn(body)?);
+        self.threads.push(std::thread::Builder::new().name(name).spawn(body)?);
         Ok(())
     }
 
@@ -155,6 +145,34 @@ impl Engine {
                 false
             }
         }
+    }
+}
+
+fn conversation(plan: &Plan<'_>) -> Kind {
+    let domains: Vec<_> = plan.domains.iter().map(|domain| domain.name.clone()).collect();
+    let settings = plan.settings.clone();
+    Kind {
+        name: "conversation",
+        input: RAW_TLIB,
+        stage: Stage::Conversation,
+        run: Box::new(move |shell, partition, reached| {
+            // A partition is a domain: topics were checked to have as many.
+            if let Some(domain) = domains.get(partition as usize) {
+                processor::run(shell, domain, partition, &settings, reached);
+            }
+        }),
+    }
+}
+
+fn conversation_sink(plan: &Plan<'_>) -> Kind {
+    let outlet = plan.outlet.clone();
+    Kind {
+        name: "conversation-sink",
+        input: COMMAND_CONVERSATION,
+        stage: Stage::ConversationSink,
+        run: Box::new(move |shell, partition, reached| {
+            sink::run(shell, partition, &outlet, reached);
+        }),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::log::{Layout, Log, LogError};
 pub mod announce;
 pub mod bridge;
 pub mod engine;
+pub mod group;
 pub mod point;
 pub mod processor;
 pub mod rehearsal;

@@ -3,13 +3,13 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 use trunkline_processors::Processor;
 use trunkline_processors::conversation::{ConversationProcessor, Settings, dead_letter};
 use trunkline_schemas::topics::{DEAD_CONVERSATION, RAW_TLIB, STATE_CONVERSATION};
 use trunkline_schemas::{Offset, Partition, Record, Stored, Topic};
 
+use super::group::Reached;
 use super::{
     IDLE_WAIT, LOOP_LIMIT, REOWN_WAIT, STEP_RECORDS_MAX, Shell, TaskError, count_outputs, point,
     unwrap_state, wrap_state,
@@ -19,14 +19,20 @@ use crate::clock::{self, Elapsed};
 use crate::log::{Step, Task, TaskSpec};
 
 /// Runs the conversation processor of a domain until the process stops.
-pub fn run(shell: &Shell, domain: &str, partition: Partition, settings: &Settings) {
+pub fn run(
+    shell: &Shell,
+    domain: &str,
+    partition: Partition,
+    settings: &Settings,
+    reached: &Reached,
+) {
     let spec =
         TaskSpec { name: "conversation", input: RAW_TLIB, partition, state: STATE_CONVERSATION };
     let progress = shell.health.watch(spec.id(), LOOP_LIMIT, clock::uptime());
     let ready = shell.health.condition(spec.id());
     let mut poisoned = BTreeSet::new();
     loop {
-        let mut life = Life { shell, spec: &spec, domain, settings, poisoned: &poisoned };
+        let mut life = Life { shell, spec: &spec, domain, settings, reached, poisoned: &poisoned };
         match life.live(&mut || progress.beat(clock::uptime()), &|holds, why| ready.set(holds, why))
         {
             Ok(()) => break,
@@ -52,6 +58,7 @@ struct Life<'a> {
     spec: &'a TaskSpec,
     domain: &'a str,
     settings: &'a Settings,
+    reached: &'a Reached,
     /// Offsets of records on which the processor failed as a whole: they are buried unread.
     poisoned: &'a BTreeSet<Offset>,
 }
@@ -64,15 +71,16 @@ impl Life<'_> {
     ) -> Result<(), TaskError> {
         let mut task = self.shell.log.own(self.spec)?;
         let stage = Stage::Conversation;
-        let gauges = self.shell.metrics.task(stage, self.spec.input, self.spec.partition);
         let mut processor = ConversationProcessor::new(self.domain, self.settings.clone());
         self.restore(task.as_mut(), &mut processor)?;
+        self.reached.tell(task.position(), None);
         ready(true, "");
         while !self.shell.stop.is_cancelled() {
             beat();
             let records = task.poll(STEP_RECORDS_MAX, IDLE_WAIT)?;
-            let Some(last) = records.last() else { continue };
-            let (next, append_ms) = (last.offset + 1, last.append_time_ms);
+            let ([first, .., last] | [first @ last]) = records.as_slice() else { continue };
+            let next = last.offset + 1;
+            self.reached.tell(task.position(), Some(first.append_time_ms));
             let watch = Elapsed::start();
             let mut outputs = self.apply(&mut processor, &records)?;
             let effects = processor.drain();
@@ -85,10 +93,8 @@ impl Life<'_> {
             task.commit(Step { outputs, state, next })?;
             point::pass("processor.after_commit");
             metrics::stage_duration(stage, watch.time());
-            let end = self.shell.log.bounds(self.spec.input, self.spec.partition)?.end;
-            let age = Duration::from_millis((clock::now_ms() - append_ms).max(0) as u64);
-            gauges.lag((end - next).max(0) as u64, age);
-            gauges.state(processor.counters().conversations, 0);
+            self.reached.tell(next, None);
+            self.reached.gauges().state(processor.counters().conversations, 0);
         }
         Ok(())
     }

@@ -14,11 +14,12 @@ use trunkline_sinks::conversation::{Counters, WaveId};
 use trunkline_sinks::genesys_cloud::Reply;
 use trunkline_sinks::{Allowance, Answer, ConversationSink, GenesysCloud, SinkConfig, request};
 
+use super::group::Reached;
 use super::{
     IDLE_WAIT, LOOP_LIMIT, REOWN_WAIT, STEP_RECORDS_MAX, Shell, TaskError, chance, count_outputs,
     point, unwrap_state, wrap_state,
 };
-use crate::admin::metrics::{self, Delivered, Stage, Target, TaskGauges};
+use crate::admin::metrics::{self, Delivered, Stage, Target};
 use crate::clock::{self, Elapsed};
 use crate::log::{Step, Task, TaskSpec};
 
@@ -45,7 +46,7 @@ pub struct Outlet {
 }
 
 /// Runs the conversation sink on one partition until the process stops.
-pub fn run(shell: &Shell, partition: Partition, outlet: &Outlet) {
+pub fn run(shell: &Shell, partition: Partition, outlet: &Outlet, reached: &Reached) {
     let spec = TaskSpec {
         name: "conversation-sink",
         input: COMMAND_CONVERSATION,
@@ -55,7 +56,7 @@ pub fn run(shell: &Shell, partition: Partition, outlet: &Outlet) {
     let progress = shell.health.watch(spec.id(), LOOP_LIMIT, clock::uptime());
     let ready = shell.health.condition(spec.id());
     loop {
-        let lived = Life::begin(shell, &spec, outlet).and_then(|mut life| {
+        let lived = Life::begin(shell, &spec, outlet, reached).and_then(|mut life| {
             ready.set(true, "");
             life.live(&mut |blocked| {
                 progress.beat(clock::uptime());
@@ -92,14 +93,19 @@ struct Life<'a> {
     task: Box<dyn Task>,
     sink: ConversationSink,
     counted: Counters,
-    gauges: TaskGauges,
+    reached: &'a Reached,
     committed: Elapsed,
     tell: Sender<Answered>,
     told: Receiver<Answered>,
 }
 
 impl<'a> Life<'a> {
-    fn begin(shell: &'a Shell, spec: &'a TaskSpec, outlet: &'a Outlet) -> Result<Self, TaskError> {
+    fn begin(
+        shell: &'a Shell,
+        spec: &'a TaskSpec,
+        outlet: &'a Outlet,
+        reached: &'a Reached,
+    ) -> Result<Self, TaskError> {
         let mut task = shell.log.own(spec)?;
         let end = shell.log.bounds(spec.input, spec.partition)?.end;
         let mut sink = ConversationSink::new(outlet.config.clone(), task.position(), end);
@@ -115,17 +121,19 @@ impl<'a> Life<'a> {
             return Err(TaskError::State(why));
         }
         tracing::info!(task = spec.id(), keys, position = task.position(), "restored");
-        let gauges = shell.metrics.task(Stage::ConversationSink, spec.input, spec.partition);
+        reached.tell(task.position(), None);
         let (tell, told) = channel();
         let counted = sink.counters();
         let committed = Elapsed::start();
-        Ok(Self { shell, spec, outlet, task, sink, counted, gauges, committed, tell, told })
+        Ok(Self { shell, spec, outlet, task, sink, counted, reached, committed, tell, told })
     }
 
     fn live(&mut self, beat: &mut dyn FnMut(Option<&str>)) -> Result<(), TaskError> {
         let mut wait = Duration::ZERO;
         while !self.shell.stop.is_cancelled() {
-            beat(self.sink.backlog().blocked.as_deref());
+            let backlog = self.sink.backlog();
+            beat(backlog.blocked.as_deref());
+            self.reached.tell(self.task.position(), backlog.oldest_append_ms);
             self.read(wait)?;
             self.hear();
             self.commit()?;
@@ -206,17 +214,12 @@ impl<'a> Life<'a> {
             }
             self.committed = Elapsed::start();
             metrics::stage_duration(Stage::ConversationSink, watch.time());
-            self.report()?;
+            self.report();
         }
         Ok(())
     }
 
-    fn report(&mut self) -> Result<(), TaskError> {
-        let end = self.shell.log.bounds(self.spec.input, self.spec.partition)?.end;
-        let oldest_ms = self.sink.backlog().oldest_append_ms;
-        let age_ms = oldest_ms.map_or(0, |ms| (clock::now_ms() - ms).max(0));
-        let age = Duration::from_millis(age_ms as u64);
-        self.gauges.lag((end - self.task.position()).max(0) as u64, age);
+    fn report(&mut self) {
         let counters = self.sink.counters();
         for (delivered, now, before) in [
             (Delivered::Done, counters.accepted, self.counted.accepted),
@@ -227,7 +230,6 @@ impl<'a> Life<'a> {
             metrics::deliveries(Target::Conversation, delivered, now - before);
         }
         self.counted = counters;
-        Ok(())
     }
 
     /// Sends what may be sent; returns how long the loop may wait for input.

@@ -12,7 +12,7 @@ use trunkline_schemas::topics::{
 };
 use trunkline_schemas::{Offset, Output, Partition, Record, Stored, Topic};
 
-use super::{Bounds, Layout, Log, LogError, MAX_RECORD_BYTES, Step, Task, TaskSpec};
+use super::{Bounds, Change, Layout, Log, LogError, MAX_RECORD_BYTES, Step, Task, TaskSpec};
 
 /// How often, and after what time each, a reader looks for a committed step.
 const VISIBLE_TRIES: u32 = 2_000;
@@ -33,6 +33,10 @@ pub const LAYOUTS: [Layout; 4] = [
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Records of one read; more than any check adds.
 const MANY: usize = 10_000;
+
+/// How often a member asks until it is given something, waiting for [`MEMBER_WAIT`] each time.
+const MEMBER_TRIES: u32 = 300;
+const MEMBER_WAIT: Duration = Duration::from_millis(100);
 
 /// What the suite needs to be done to the log from outside. A promise whose hook is absent is not
 /// checked, and so not in the list that [`check`] returns.
@@ -60,7 +64,7 @@ type Check = fn(&dyn Log);
 pub fn check(open: &dyn Fn() -> Arc<dyn Log>, hooks: &Hooks<'_>) -> Vec<&'static str> {
     open().ensure(&LAYOUTS).expect("the topics of the suite can be created");
     let mut checked = Vec::new();
-    let on_log: [(&'static str, Check); 14] = [
+    let on_log: [(&'static str, Check); 15] = [
         ("ensure is repeatable and refuses another layout", layouts),
         ("an unknown partition is an error", unknown_partition),
         ("the caller chooses the partition", partitions_are_chosen),
@@ -75,6 +79,7 @@ pub fn check(open: &dyn Fn() -> Arc<dyn Log>, hooks: &Hooks<'_>) -> Vec<&'static
         ("restore gives the newest value of each key", restore_gives_newest),
         ("polling runs ahead of the position and resumes at it", polling_resumes),
         ("a poll wakes up for a record and gives up in time", polling_waits),
+        ("a member that is alone is given every partition, and again", members_are_given),
     ];
     for (promise, run) in on_log {
         run(&*open());
@@ -113,6 +118,23 @@ fn layouts(log: &dyn Log) {
         Err(LogError::OtherLayout { topic: RAW_TLIB, found: PARTITIONS, wanted })
             if wanted == PARTITIONS + 1 => {}
         other => panic!("another number of partitions was not refused: {other:?}"),
+    }
+}
+
+fn members_are_given(log: &dyn Log) {
+    for _ in 0..2 {
+        let mut member = log.join("conformance-member", RAW_TLIB).expect("join");
+        let mut tries = (0..MEMBER_TRIES).map(|_| member.poll(MEMBER_WAIT).expect("poll"));
+        let given = tries.find_map(|change| change);
+        let all: Vec<Partition> = (0..PARTITIONS).collect();
+        assert_eq!(given, Some(Change::Take(all)), "what a lone member was given");
+        // Work goes on while it is a member: its steps are taken in its name.
+        let spec = spec("conformance-member", 0);
+        let mut task = log.own(&spec).expect("own");
+        let next = task.position() + 1;
+        let input = to(RAW_TLIB, 0, Record::new("member", b"input".to_vec()));
+        log.appender().expect("appender").append(vec![input]).expect("append");
+        task.commit(Step { next, ..Step::default() }).expect("a member commits");
     }
 }
 

@@ -189,6 +189,42 @@ pub trait Log: Send + Sync {
 
     /// Takes ownership of a task. Every older owner can no longer commit.
     fn own(&self, spec: &TaskSpec) -> Result<Box<dyn Task>, LogError>;
+
+    /// Joins those who run the processor or sink of that name ([`TaskSpec::name`]): the partitions
+    /// of its input are shared out among them.
+    ///
+    /// # Errors
+    /// [`LogError::NoSuchPartition`] where the input has none.
+    fn join(&self, name: &'static str, input: Topic) -> Result<Box<dyn Member>, LogError>;
+}
+
+/// One of those who share the partitions of an input. Dropped, it leaves: what it still had is
+/// given to others.
+pub trait Member: Send {
+    /// What has changed, waiting up to `wait` for it. To be called again within [`MEMBER_PAUSE`]: a
+    /// member that does not is taken for dead.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`] where the membership is over: give everything up and join again.
+    fn poll(&mut self, wait: Duration) -> Result<Option<Change>, LogError>;
+
+    /// Says that everything is given up, as [`Change::GiveUp`] asked: others may have it.
+    ///
+    /// # Errors
+    /// As [`Member::poll`].
+    fn gave_up(&mut self) -> Result<(), LogError>;
+}
+
+/// The most a member may take to come back to [`Member::poll`]: giving everything up is in it.
+pub const MEMBER_PAUSE: Duration = Duration::from_mins(2);
+
+/// What changes for a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// These partitions are to be owned, besides none: they come when all have been given up.
+    Take(Vec<Partition>),
+    /// Everything is to be given up, and [`Member::gave_up`] called.
+    GiveUp,
 }
 
 /// Writes records that belong to no task.

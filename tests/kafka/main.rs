@@ -3,6 +3,7 @@
 mod broker;
 mod cluster;
 mod crash;
+mod members;
 mod owners;
 mod work;
 
@@ -32,7 +33,7 @@ fn the_conformance_suite_holds() {
     for promise in &checked {
         announce(&format!("  ok: {promise}"));
     }
-    assert_eq!(checked.len(), 16, "promises checked");
+    assert_eq!(checked.len(), 17, "promises checked");
 }
 
 #[test]

@@ -34,7 +34,7 @@ use self::compaction::{Maintainer, Memory, Wake};
 use self::frame::Place;
 use self::store::Store;
 use self::writer::{Job, Queue};
-use super::{Appender, Bounds, Layout, Log, LogError, Task, TaskSpec};
+use super::{Appender, Bounds, Change, Layout, Log, LogError, Member, Task, TaskSpec};
 
 /// Gives the time in milliseconds since 1970; may go back, the log does not.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -203,6 +203,35 @@ impl Log for Embedded {
         }
         let owner = self.0.submit(generation, Job::Own { task: spec.id() })?.owner;
         Ok(Box::new(task::Owned::new(Arc::clone(&self.0), generation, spec.clone(), owner)))
+    }
+
+    fn join(&self, _: &'static str, input: Topic) -> Result<Box<dyn Member>, LogError> {
+        let layouts = self.layouts()?;
+        let layout = layouts.iter().find(|layout| layout.topic == input);
+        let count = layout.map_or(0, |layout| layout.partitions);
+        lock(&self.0.heads).checked(None, (input, count.saturating_sub(1)))?;
+        Ok(Box::new(Alone { given: Some((0..count).collect()) }))
+    }
+}
+
+/// The only member there is: the directory belongs to this process, and so do all partitions.
+struct Alone {
+    given: Option<Vec<Partition>>,
+}
+
+impl Member for Alone {
+    fn poll(&mut self, wait: Duration) -> Result<Option<Change>, LogError> {
+        match self.given.take() {
+            Some(partitions) => Ok(Some(Change::Take(partitions))),
+            None => {
+                std::thread::park_timeout(wait);
+                Ok(None)
+            }
+        }
+    }
+
+    fn gave_up(&mut self) -> Result<(), LogError> {
+        Ok(())
     }
 }
 

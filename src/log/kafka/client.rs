@@ -13,7 +13,7 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 use trunkline_schemas::{Offset, Topic};
 
 use super::{KafkaConfig, lock};
-use crate::log::{LogError, MAX_RECORD_BYTES};
+use crate::log::{LogError, MAX_RECORD_BYTES, MEMBER_PAUSE};
 
 /// How long one question to the cluster may take: metadata, bounds, positions.
 pub(super) const CALL_MAX: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ const READ_AHEAD_KBYTES: u32 = 8 * 1024;
 const UNSENT_KBYTES: u32 = 64 * 1024;
 
 /// Settings the promises of the log rest on: they cannot be given from outside.
-const OURS: [&str; 17] = [
+const OURS: [&str; 21] = [
     "acks",
     "auto.offset.reset",
     "bootstrap.servers",
@@ -45,10 +45,14 @@ const OURS: [&str; 17] = [
     "enable.partition.eof",
     "group.id",
     "group.instance.id",
+    "heartbeat.interval.ms",
     "isolation.level",
+    "max.poll.interval.ms",
     "message.timeout.ms",
     "metadata.broker.list",
+    "partition.assignment.strategy",
     "request.required.acks",
+    "session.timeout.ms",
     "transaction.timeout.ms",
     "transactional.id",
 ];
@@ -111,10 +115,27 @@ impl Clients {
 
     /// Settings of a consumer that owns a task: it reads from where it is told.
     pub(super) fn task_consumer(&self, task: &str) -> ClientConfig {
-        let mut config = self.consumer(&format!("{}trunkline.{task}", self.prefix));
-        // Kept for the day groups assign partitions: a dead owner is noticed this soon.
-        config.set("session.timeout.ms", "6000");
+        self.consumer(&self.group(task))
+    }
+
+    /// Settings of a member of the group of a processor or sink.
+    pub(super) fn member(&self, task: &str) -> ClientConfig {
+        let mut config = self.consumer(&self.group(task));
+        for (key, value) in [
+            // A dead owner is noticed this soon; brokers allow no less by default.
+            ("session.timeout.ms", "6000"),
+            // A member learns from the answer that partitions are shared out anew.
+            ("heartbeat.interval.ms", "500"),
+            ("partition.assignment.strategy", "range"),
+        ] {
+            config.set(key, value);
+        }
+        config.set("max.poll.interval.ms", MEMBER_PAUSE.as_millis().to_string());
         config
+    }
+
+    fn group(&self, task: &str) -> String {
+        format!("{}trunkline.{task}", self.prefix)
     }
 
     /// Settings of a consumer that belongs to no task and is told where a partition ends.
@@ -252,7 +273,7 @@ impl ClientContext for Quiet {
 
 impl ConsumerContext for Quiet {}
 
-fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
+pub(super) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
         RDKafkaLogLevel::Emerg
         | RDKafkaLogLevel::Alert
@@ -354,6 +375,7 @@ mod tests {
         let clients = Clients::new(&given).expect("settings of the connection");
         let step = clients.step_producer("conversation-3");
         let task = clients.task_consumer("conversation");
+        let member = clients.member("conversation");
         for (config, key, value) in [
             (&step, "transactional.id", "t.trunkline-conversation-3"),
             (&step, "transaction.timeout.ms", "10000"),
@@ -366,14 +388,18 @@ mod tests {
             (&task, "group.id", "t.trunkline.conversation"),
             (&task, "isolation.level", "read_committed"),
             (&task, "enable.auto.commit", "false"),
-            (&task, "session.timeout.ms", "6000"),
+            (&member, "group.id", "t.trunkline.conversation"),
+            (&member, "session.timeout.ms", "6000"),
+            (&member, "partition.assignment.strategy", "range"),
             (&clients.append_producer(), "enable.idempotence", "true"),
             (&clients.reader(), "enable.partition.eof", "true"),
         ] {
             assert_eq!(config.get(key), Some(value), "{key}");
         }
         // Every client can be made of its settings: none is unknown or contradicts another.
-        for config in [step, task, clients.append_producer(), clients.reader(), clients.admin()] {
+        for config in
+            [step, task, member, clients.append_producer(), clients.reader(), clients.admin()]
+        {
             let map = config.config_map().len();
             config.create_native_config().unwrap_or_else(|e| panic!("{map} settings: {e}"));
         }

@@ -5,6 +5,7 @@
 //! - `producer`: sending, and waiting for what becomes of it.
 //! - `reader`: committed records from any offset.
 //! - `appender`, `task`: the handles.
+//! - `member`: partitions shared among processes.
 //!
 //! | promise | how |
 //! |---|---|
@@ -19,6 +20,7 @@
 mod admin;
 mod appender;
 mod client;
+mod member;
 mod producer;
 mod reader;
 mod task;
@@ -36,9 +38,10 @@ use trunkline_schemas::{Offset, Partition, Stored, Topic};
 
 use self::admin::Admin;
 use self::client::{CALL_MAX, Clients, Meaning, Quiet, meaning, unavailable};
+use self::member::Groups;
 use self::producer::{Deadline, Producer};
 use self::reader::{Go, Reader, Scanned};
-use super::{Appender, Bounds, Layout, Log, LogError, Task, TaskSpec};
+use super::{Appender, Bounds, Layout, Log, LogError, Member, Task, TaskSpec};
 
 /// Bytes of records one read or poll gives, and one record more.
 const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -88,6 +91,7 @@ struct Inner {
     partitions: Mutex<BTreeMap<Topic, u32>>,
     readers: Pool<Reader>,
     producers: Pool<Producer>,
+    groups: Groups,
 }
 
 impl Kafka {
@@ -107,6 +111,7 @@ impl Kafka {
             partitions: Mutex::default(),
             readers: Pool::new(IDLE_READERS_MAX),
             producers: Pool::new(IDLE_PRODUCERS_MAX),
+            groups: Groups::default(),
         };
         let metadata = inner.metadata()?;
         let brokers: Vec<_> = metadata.brokers().iter().map(MetadataBroker::id).collect();
@@ -204,6 +209,11 @@ impl Log for Kafka {
             self.0.check(topic, spec.partition)?;
         }
         Ok(Box::new(task::Owned::new(Arc::clone(&self.0), spec)?))
+    }
+
+    fn join(&self, name: &'static str, input: Topic) -> Result<Box<dyn Member>, LogError> {
+        self.0.check(input, 0)?;
+        Ok(Box::new(member::Shared::new(&self.0.clients, &self.0.groups, name, input)?))
     }
 }
 

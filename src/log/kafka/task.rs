@@ -65,7 +65,9 @@ impl Owned {
         producer.inner.init_transactions(TAKE_OVER_MAX).map_err(failed)?;
         let config = inner.clients.task_consumer(spec.name);
         let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet).map_err(failed)?;
-        let group = consumer.group_metadata().ok_or(KafkaError::Canceled).map_err(failed)?;
+        // A member's name, so that the cluster refuses one that is a member no more.
+        let group = inner.groups.metadata(spec.name).or_else(|| consumer.group_metadata());
+        let group = group.ok_or(KafkaError::Canceled).map_err(failed)?;
         let (position, epoch) = committed(&inner, spec, &consumer, CALL_MAX).map_err(failed)?;
         Ok(Self {
             inner,
