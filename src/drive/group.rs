@@ -30,8 +30,10 @@ pub struct Kind {
     /// How its metrics are labelled.
     pub stage: Stage,
     /// Runs the task of a partition until the shell it is given stops.
-    pub run: Box<dyn Fn(&Shell, Partition, &Reached) + Send + Sync>,
+    pub run: Box<Run>,
 }
+
+type Run = dyn Fn(&Shell, Partition, &Reached) + Send + Sync;
 
 /// How far a task has come: it says so here, and is watched by it.
 pub struct Reached {

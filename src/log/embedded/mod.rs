@@ -221,13 +221,11 @@ struct Alone {
 
 impl Member for Alone {
     fn poll(&mut self, wait: Duration) -> Result<Option<Change>, LogError> {
-        match self.given.take() {
-            Some(partitions) => Ok(Some(Change::Take(partitions))),
-            None => {
-                std::thread::park_timeout(wait);
-                Ok(None)
-            }
+        let given = self.given.take();
+        if given.is_none() {
+            std::thread::park_timeout(wait);
         }
+        Ok(given.map(Change::Take))
     }
 
     fn gave_up(&mut self) -> Result<(), LogError> {
