@@ -50,7 +50,9 @@ impl Seen {
 fn settle(members: &mut [&mut Seen], expected: &[usize]) -> u64 {
     let watch = Elapsed::start();
     loop {
-        members.iter_mut().for_each(|member| member.hear());
+        for member in members.iter_mut() {
+            member.hear();
+        }
         let mut counts: Vec<_> = members.iter().map(|member| member.given.len()).collect();
         counts.sort_unstable();
         let mut all: Vec<_> = members.iter().flat_map(|member| member.given.clone()).collect();
