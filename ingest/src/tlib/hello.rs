@@ -90,7 +90,7 @@ const fn role_name(role: Stream) -> &'static str {
         Stream::Call => "call",
         Stream::Vq => "vq",
         Stream::Ext => "agent",
-        Stream::Dn => "dn",
+        Stream::Dn | Stream::Stat | Stream::AgentState => "dn",
     }
 }
 

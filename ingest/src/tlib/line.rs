@@ -263,6 +263,8 @@ fn event_of(
         call_uuid: event.call_uuid.text("CallUUID")?,
         conn_id: event.conn_id.text("ConnID")?.map(conn_id_of),
         this_dn: event.this_dn.text("ThisDN")?,
+        agent_id: None,
+        record_time: false,
         payload: payload.as_bytes().to_vec(),
     })
 }
@@ -281,7 +283,7 @@ fn name_of(id: &Attr<'_>) -> Result<String, LineError> {
 fn stream_of(named: &Attr<'_>, role: Stream) -> Result<Stream, LineError> {
     match named {
         Attr::Absent => Ok(role),
-        Attr::Text(name) => Stream::find(name).ok_or(()),
+        Attr::Text(name) => Stream::find(name).filter(|stream| stream.is_switch()).ok_or(()),
         Attr::Integer(_) | Attr::Time { .. } | Attr::Other => Err(()),
     }
     .map_err(|()| {
