@@ -274,13 +274,15 @@ impl Agent {
         match (self.readiness, next) {
             (Readiness::Unknown | Readiness::LoggedOut | Readiness::Ready, Readiness::NotReady) => {
                 self.since_ms = moment.at_ms;
-                if self.reason_ms < self.oldest_reason_ms(moment.window_ms) {
+                let is_old = self.reason_ms < self.oldest_reason_ms(moment.window_ms);
+                if is_old || self.reason == Reason::Unmapped {
                     (self.reason, self.reason_ms) = (Reason::Unmapped, 0);
                 }
             }
-            (_, Readiness::Ready) => self.ready_ms = moment.at_ms,
+            (_, Readiness::Ready) if meaning == Meaning::Ready => self.ready_ms = moment.at_ms,
             (_, Readiness::LoggedOut) => (self.reason, self.reason_ms) = (Reason::Unmapped, 0),
-            (Readiness::NotReady, Readiness::NotReady) | (_, Readiness::Unknown) => {}
+            (Readiness::NotReady, Readiness::NotReady)
+            | (_, Readiness::Unknown | Readiness::Ready) => {}
         }
         self.readiness = next;
     }

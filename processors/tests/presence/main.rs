@@ -1,7 +1,10 @@
 //! The presence processor against what was written by hand (`cases/presence`), and against an
 //! independent model over generated days of agents.
 
+mod days;
 mod feed;
+mod generated;
+mod model;
 
 use feed::{Feed, case, settings};
 use trunkline_processors::Processor;
