@@ -280,9 +280,11 @@ impl Agent {
                 }
             }
             (_, Readiness::Ready) if meaning == Meaning::Ready => self.ready_ms = moment.at_ms,
-            (_, Readiness::LoggedOut) => (self.reason, self.reason_ms) = (Reason::Unmapped, 0),
+            (_, Readiness::LoggedOut) if meaning == Meaning::LoggedOut => {
+                (self.reason, self.reason_ms) = (Reason::Unmapped, 0);
+            }
             (Readiness::NotReady, Readiness::NotReady)
-            | (_, Readiness::Unknown | Readiness::Ready) => {}
+            | (_, Readiness::Unknown | Readiness::LoggedOut | Readiness::Ready) => {}
         }
         self.readiness = next;
     }
