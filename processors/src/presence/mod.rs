@@ -175,10 +175,13 @@ impl PresenceProcessor {
             // A server that cannot be reached tells nothing of its agents.
             RawKind::LinkUp
             | RawKind::LinkDown
-            | RawKind::Gap
             | RawKind::CaughtUp
             | RawKind::Tick
             | RawKind::AgentFact => {}
+            // After it, numbers may begin anew.
+            RawKind::Gap => {
+                self.meta.numbers.remove(&raw.link);
+            }
             RawKind::DirectoryStart => self.meta.announcement += 1,
             RawKind::DirectoryRow => self.take_row(stored, raw),
             RawKind::DirectoryEnd => self.end_announcement(),
@@ -297,7 +300,8 @@ impl PresenceProcessor {
 
     /// Whether a link that numbers its records has told this one before.
     fn is_told_again(&mut self, raw: &RawEvent) -> bool {
-        let (Some(start), Some(number)) = (raw.server_start, raw.sequence) else { return false };
+        let Some(number) = raw.sequence else { return false };
+        let start = raw.server_start.unwrap_or_default(); // Kafka numbers records without one
         let last = self.meta.numbers.entry(raw.link.clone()).or_insert((start, i64::MIN));
         let is_old = last.0 == start && number <= last.1;
         if !is_old {

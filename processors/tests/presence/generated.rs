@@ -158,6 +158,7 @@ fn difference(day: &[Telling], told: &[Must], must: &[Must]) -> String {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "it says how long it took; nothing depends on it")]
 fn generated_days_give_what_the_whole_history_asks_for() {
     let days = std::env::var("TRUNKLINE_AGENT_DAYS").ok().and_then(|days| days.parse().ok());
     let days: usize = days.unwrap_or(DAYS);

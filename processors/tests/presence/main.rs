@@ -71,7 +71,9 @@ fn a_processor_restored_before_any_record_goes_on_as_if_nothing_had_been() {
     for name in CASES {
         let (set, steps) = read(name);
         let mut whole = start(&set);
-        steps.iter().for_each(|(given, _)| whole.line(given));
+        for (given, _) in &steps {
+            whole.line(given);
+        }
         let mut broken = start(&set);
         for (given, _) in &steps {
             let names: Vec<&str> = set.iter().map(String::as_str).collect();
@@ -109,4 +111,25 @@ fn what_cannot_be_used_is_buried_and_the_rest_goes_on() {
     assert_eq!(feed.take_said(), ["dead bad_fact"]);
     feed.line("1000 stat A1001 4");
     assert_eq!(feed.take_said(), ["1000 A1001 presence OnQueue", "1001 A1001 routing Idle"]);
+}
+
+#[test]
+fn a_numbered_record_told_again_changes_nothing_until_a_gap() {
+    let mut feed = Feed::new(settings(&[]));
+    let mut give = |number: i64, kind: RawKind, status: i64| {
+        let mut raw = feed.bare(kind);
+        raw.name = Some("EventInfo".to_owned());
+        raw.sequence = Some(number).filter(|_| kind == RawKind::Event);
+        let event = serde_json::json!({
+            "AgentId": "A1001", "Statistic": "CurrentState", "AgentStatus": status,
+        });
+        raw.payload = event.to_string().into_bytes();
+        feed.record(&raw);
+        feed.take_said().len()
+    };
+    assert_eq!(give(7, RawKind::Event, 4), 2);
+    assert_eq!(give(8, RawKind::Event, 22), 1);
+    assert_eq!(give(7, RawKind::Event, 4), 0, "a number that was there");
+    assert_eq!(give(0, RawKind::Gap, 0), 0);
+    assert_eq!(give(1, RawKind::Event, 4), 1, "numbers began anew");
 }
