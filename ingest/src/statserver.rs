@@ -1,5 +1,5 @@
-//! Agent states of Stat Server (seed 003, EXAS: two statistics an agent), which come by the lines of
-//! [`crate::feed`] (docs/ingest.md). A feeder tells all values after each connection; nothing is
+//! Agent states of Stat Server (seed 003, EXAS: two statistics an agent), which come by the lines
+//! of [`crate::feed`] (docs/ingest.md). A feeder tells all values after each connection; nothing is
 //! resumed.
 
 use serde::Deserialize;

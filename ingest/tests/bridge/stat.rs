@@ -69,12 +69,12 @@ async fn subscriptions_follow_the_directory_and_a_reconnection_tells_all_again()
     let expected = [
         &[up.clone()][..],
         &both("A1001"),
-        &[caught_up.clone()],
+        std::slice::from_ref(&caught_up),
         &both("A1003"),
         &dead,
         &[down("the server closed the connection"), up],
         &both("A1003"),
-        &[caught_up],
+        std::slice::from_ref(&caught_up),
         &both("A1002"),
         &[down("the bridge stops")],
     ];

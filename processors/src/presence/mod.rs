@@ -360,8 +360,8 @@ impl PresenceProcessor {
         }
     }
 
-    /// Asks the machine of an agent. A record that makes it panic leaves the agent as it was (DESIGN
-    /// law 11); what the source tells next sets the agent right.
+    /// Asks the machine of an agent. A record that makes it panic leaves the agent as it was
+    /// (DESIGN law 11); what the source tells next sets the agent right.
     fn apply_to(
         &mut self,
         employee_id: &str,

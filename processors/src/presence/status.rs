@@ -71,7 +71,8 @@ pub const STATUSES: [Status; 19] = [
     status(Some(23), "LoggedOut", Meaning::LoggedOut),
 ];
 
-/// A status by its number, its number as text, or its name (in any case). None of what nobody knows.
+/// A status by its number, its number as text, or its name (in any case). None of what nobody
+/// knows.
 pub fn find(value: &Value) -> Option<Status> {
     let by_code = |code: i64| STATUSES.into_iter().find(|status| status.code == Some(code));
     match value {
