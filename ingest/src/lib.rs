@@ -2,6 +2,9 @@
 //!
 //! Every bridge has a pure half, which turns bytes into records and is told the time, and a thin
 //! half that does the I/O. Neither knows the log: what a bridge has to write goes to a
-//! [`tlib::Writer`] that is given to it.
+//! [`feed::Writer`] that is given to it.
 
+pub mod agentstate;
+pub mod feed;
+pub mod statserver;
 pub mod tlib;

@@ -64,6 +64,8 @@ fn an_event_keeps_its_payload_byte_for_byte() {
         call_uuid: Some("011AP643CSAPR4FKQGQE31TAES00029V".to_owned()),
         conn_id: Some("006c02462a161006".to_owned()),
         this_dn: Some("VQ_Sales".to_owned()),
+        agent_id: None,
+        record_time: false,
         payload: payload.as_bytes().to_vec(),
     };
     assert_eq!(event(&line), expected);

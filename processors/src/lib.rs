@@ -6,6 +6,7 @@
 use trunkline_schemas::{Offset, Record, Stored, Topic};
 
 pub mod conversation;
+pub mod presence;
 
 /// What a processor wants written: the shell chooses the partition by the topic's spread.
 #[derive(Clone, Debug, Default)]

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::command::ConversationCommand;
 use crate::directory::DirectoryRow;
 use crate::outcome::Outcome;
+use crate::presence::{PresenceCommand, PresenceOutcome};
 use crate::raw::RawEvent;
 use crate::record::Record;
 use crate::segment::Segment;
@@ -84,13 +85,16 @@ macro_rules! built_in {
 }
 
 /// The built-in schemas. Only ever appended to: the place is the id.
-pub static BUILT_IN: [BuiltIn; 6] = [
+pub static BUILT_IN: [BuiltIn; 9] = [
     built_in!(0, "RawEvent", "raw.tlib.avsc"),
     built_in!(1, "ConversationCommand", "command.conversation.avsc"),
     built_in!(2, "Outcome", "outcome.conversation.avsc"),
     built_in!(3, "Segment", "segment.avsc"),
     built_in!(4, "Directory", "directory.avsc"),
     built_in!(5, "StateValue", "state.avsc"),
+    built_in!(6, "RawEvent", "raw.2.avsc"),
+    built_in!(7, "PresenceCommand", "command.presence.avsc"),
+    built_in!(8, "PresenceOutcome", "outcome.presence.avsc"),
 ];
 
 /// A type that has a built-in schema.
@@ -100,7 +104,7 @@ pub trait Schemed: Serialize + DeserializeOwned {
 }
 
 impl Schemed for RawEvent {
-    const INDEX: usize = 0;
+    const INDEX: usize = 6;
 }
 impl Schemed for ConversationCommand {
     const INDEX: usize = 1;
@@ -116,6 +120,12 @@ impl Schemed for DirectoryValue {
 }
 impl Schemed for StateValue {
     const INDEX: usize = 5;
+}
+impl Schemed for PresenceCommand {
+    const INDEX: usize = 7;
+}
+impl Schemed for PresenceOutcome {
+    const INDEX: usize = 8;
 }
 
 /// A directory row as a value of its topic: Avro wants a record around the union.

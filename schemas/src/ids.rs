@@ -40,6 +40,11 @@ pub fn event_id(subject: &str, kind: &str, nth: u32) -> Uuid {
     hash_id(&["event", subject, kind, &nth.to_string()])
 }
 
+/// Id of a change of an agent: the `seq`-th of its history in the domain, and its kind.
+pub fn presence_event_id(domain: &str, agent: &str, seq: i64, kind: &str) -> Uuid {
+    hash_id(&["presence event", domain, agent, &seq.to_string(), kind])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +58,8 @@ mod tests {
         assert_eq!(conversation_id("d", "c").to_string(), fixed);
         let fixed = "cab233ef-ebd5-4119-914e-bad93eda66ad";
         assert_eq!(event_id("s", "k", 1).to_string(), fixed);
+        let fixed = "50092e70-f1f1-43e3-a2e4-ec0a02d231f4";
+        assert_eq!(presence_event_id("d", "A1001", 1, "presence").to_string(), fixed);
         assert_ne!(hash_id(&["ab", "c"]), hash_id(&["a", "bc"]));
     }
 

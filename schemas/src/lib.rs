@@ -8,6 +8,7 @@ pub mod command;
 pub mod directory;
 pub mod ids;
 pub mod outcome;
+pub mod presence;
 pub mod raw;
 pub mod record;
 pub mod segment;
@@ -18,7 +19,10 @@ pub mod topics;
 pub use command::{ConversationCommand, VoiceEvent};
 pub use directory::DirectoryRow;
 pub use outcome::{Outcome, OutcomeStatus};
-pub use raw::{RawEvent, RawKind};
+pub use presence::{
+    PresenceChange, PresenceCommand, PresenceOutcome, RoutingStatus, SystemPresence,
+};
+pub use raw::{AgentFact, CallFact, RawEvent, RawKind};
 pub use record::{Offset, Output, Partition, Record, Stored};
 pub use segment::Segment;
 pub use topics::Topic;

@@ -24,10 +24,71 @@ pub enum RawKind {
     DirectoryRow,
     /// The announcement is complete.
     DirectoryEnd,
+    /// Relayed from the presence processor: what an agent did (payload: [`AgentFact`] as JSON).
+    AgentFact,
+    /// Relayed from the conversation processor: what an agent does on the phone (payload:
+    /// [`CallFact`] as JSON).
+    CallFact,
+}
+
+/// What an agent did, as it is relayed into the raw partition of conversations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentFact {
+    /// Employee id.
+    pub employee_id: String,
+    /// What the agent did.
+    pub fact: AgentDeed,
+    /// Where; of a switch that the source did not name, `switch` is empty.
+    pub dn: String,
+    /// Switch of the DN.
+    pub switch: String,
+    /// When, milliseconds since 1970.
+    pub at_ms: i64,
+    /// Place of the raw record that tells it, `topic/partition@offset`.
+    pub cause: String,
+}
+
+/// What an agent can do that conversations need to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AgentDeed {
+    /// The agent logged in at the DN.
+    Login,
+    /// The agent logged out of the DN.
+    Logout,
+    /// After-call work is over.
+    AfterCallWorkEnded,
+}
+
+/// What an agent does on the phone, as it is relayed into the raw partition of agents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallFact {
+    /// Employee id.
+    pub employee_id: String,
+    /// Kind of the call the agent is in; absent: in none.
+    pub call: Option<PhoneCall>,
+    /// Since when, milliseconds since 1970.
+    pub at_ms: i64,
+    /// Place of the raw record that tells it, `topic/partition@offset`.
+    pub cause: String,
+}
+
+/// Kind of a call, as far as a routing status depends on it (seed 000: "Communicating only if ...
+/// on an internal call").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PhoneCall {
+    /// Between extensions of the contact centre.
+    Internal,
+    /// Any other.
+    Other,
 }
 
 /// The role in which a bridge is a client of a SIP Server (seed 003, "EXCP General Operating
-/// Principles": VQ DN events, Extension DN events, call monitoring events).
+/// Principles": VQ DN events, Extension DN events, call monitoring events), or which source of
+/// agent states it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Stream {
@@ -39,6 +100,11 @@ pub enum Stream {
     Ext,
     /// Events of other DNs, which nobody needs; kept for audit.
     Dn,
+    /// Agent states of a Stat Server (seed 003, EXAS).
+    Stat,
+    /// Agent states of Voice Microservices (seed 004, topic `voice-agentstate`).
+    #[serde(rename = "agentstate")]
+    AgentState,
 }
 
 impl Stream {
@@ -49,12 +115,24 @@ impl Stream {
             Self::Vq => "vq",
             Self::Ext => "ext",
             Self::Dn => "dn",
+            Self::Stat => "stat",
+            Self::AgentState => "agentstate",
         }
     }
 
     /// The stream of that name.
     pub fn find(name: &str) -> Option<Self> {
-        [Self::Call, Self::Vq, Self::Ext, Self::Dn].into_iter().find(|s| s.name() == name)
+        [Self::Call, Self::Vq, Self::Ext, Self::Dn, Self::Stat, Self::AgentState]
+            .into_iter()
+            .find(|s| s.name() == name)
+    }
+
+    /// Whether it is a role towards a SIP Server, whose events go to `raw.tlib`.
+    pub const fn is_switch(self) -> bool {
+        match self {
+            Self::Call | Self::Vq | Self::Ext | Self::Dn => true,
+            Self::Stat | Self::AgentState => false,
+        }
     }
 }
 
@@ -88,6 +166,11 @@ pub struct RawEvent {
     pub conn_id: Option<String>,
     /// TLib attribute 20.
     pub this_dn: Option<String>,
+    /// Of agent states: who, as the source calls the agent; an employee id or a login code.
+    pub agent_id: Option<String>,
+    /// The source gave no time: `switch_time_us` is the time stamp of the record it came in.
+    #[serde(default)]
+    pub record_time: bool,
     /// The event as it came, byte for byte; of other kinds, their own data as JSON.
     #[serde(with = "apache_avro::serde::bytes")]
     pub payload: Vec<u8>,
@@ -110,6 +193,8 @@ impl RawEvent {
             call_uuid: None,
             conn_id: None,
             this_dn: None,
+            agent_id: None,
+            record_time: false,
             payload: Vec::new(),
         }
     }

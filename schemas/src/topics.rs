@@ -58,6 +58,10 @@ pub enum ValueKind {
     RawEvent,
     /// [`crate::ConversationCommand`]
     ConversationCommand,
+    /// [`crate::PresenceCommand`]
+    PresenceCommand,
+    /// [`crate::PresenceOutcome`]
+    PresenceOutcome,
     /// [`crate::Outcome`]
     Outcome,
     /// [`crate::Segment`]
@@ -99,6 +103,17 @@ pub const STATE_CONVERSATION: Topic = Topic("state.conversation");
 pub const STATE_CONVERSATION_SINK: Topic = Topic("state.conversation-sink");
 /// The last (server start, number) of each stream that is durable, by link.
 pub const STATE_BRIDGE: Topic = Topic("state.bridge");
+/// Agent states of Stat Server and Voice Microservices, link records, ticks, directory rows,
+/// relayed facts.
+pub const RAW_AGENT: Topic = Topic("raw.agent");
+/// What Genesys Cloud is to be told of agents.
+pub const COMMAND_PRESENCE: Topic = Topic("command.presence");
+/// What became of each change of an agent, and agents left out with the reason.
+pub const OUTCOME_PRESENCE: Topic = Topic("outcome.presence");
+/// State of the presence processor.
+pub const STATE_PRESENCE: Topic = Topic("state.presence");
+/// State of the presence sink.
+pub const STATE_PRESENCE_SINK: Topic = Topic("state.presence-sink");
 /// Input lines that could not be read.
 pub const DEAD_INGEST: Topic = Topic("dead.ingest");
 /// Raw events that could not be processed.
@@ -106,12 +121,17 @@ pub const DEAD_CONVERSATION: Topic = Topic("dead.conversation");
 /// Commands that Genesys Cloud refused for good.
 pub const DEAD_CONVERSATION_SINK: Topic = Topic("dead.conversation-sink");
 
+/// Raw agent states that could not be processed.
+pub const DEAD_PRESENCE: Topic = Topic("dead.presence");
+/// Changes of agents that Genesys Cloud refused for good.
+pub const DEAD_PRESENCE_SINK: Topic = Topic("dead.presence-sink");
+
 const fn spec(topic: Topic, spread: Spread, policy: Policy, value: ValueKind) -> TopicSpec {
     TopicSpec { topic, spread, policy, value }
 }
 
 /// Every topic there is.
-pub const CATALOGUE: [TopicSpec; 11] = [
+pub const CATALOGUE: [TopicSpec; 18] = [
     spec(RAW_TLIB, Spread::Domain, Policy::DeleteDays(7), ValueKind::RawEvent),
     spec(COMMAND_CONVERSATION, Spread::Hash, Policy::DeleteDays(7), ValueKind::ConversationCommand),
     spec(OUTCOME_CONVERSATION, Spread::Hash, Policy::DeleteDays(30), ValueKind::Outcome),
@@ -123,6 +143,13 @@ pub const CATALOGUE: [TopicSpec; 11] = [
     spec(DEAD_INGEST, Spread::Domain, Policy::DeleteDays(30), ValueKind::Original),
     spec(DEAD_CONVERSATION, Spread::Domain, Policy::DeleteDays(30), ValueKind::Original),
     spec(DEAD_CONVERSATION_SINK, Spread::Hash, Policy::DeleteDays(30), ValueKind::Original),
+    spec(RAW_AGENT, Spread::Domain, Policy::DeleteDays(7), ValueKind::RawEvent),
+    spec(COMMAND_PRESENCE, Spread::Hash, Policy::DeleteDays(7), ValueKind::PresenceCommand),
+    spec(OUTCOME_PRESENCE, Spread::Hash, Policy::DeleteDays(30), ValueKind::PresenceOutcome),
+    spec(STATE_PRESENCE, Spread::Domain, Policy::Compact, ValueKind::State),
+    spec(STATE_PRESENCE_SINK, Spread::Hash, Policy::Compact, ValueKind::State),
+    spec(DEAD_PRESENCE, Spread::Domain, Policy::DeleteDays(30), ValueKind::Original),
+    spec(DEAD_PRESENCE_SINK, Spread::Hash, Policy::DeleteDays(30), ValueKind::Original),
 ];
 
 /// Partition of a key among `count`: FNV-1a of 64 bits, modulo the count.

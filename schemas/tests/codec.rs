@@ -4,6 +4,7 @@
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
 use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
 use trunkline_schemas::codec::{self, BUILT_IN, CodecError, DirectoryValue, FINGERPRINT_HEADER};
 use trunkline_schemas::codec::{Schemed, decode, encode};
 use trunkline_schemas::command::*;
@@ -12,7 +13,8 @@ use trunkline_schemas::raw::{RawKind, Stream};
 use trunkline_schemas::segment::LegKind;
 use trunkline_schemas::state::StateValue;
 use trunkline_schemas::{
-    ConversationCommand, DirectoryRow, Outcome, OutcomeStatus, RawEvent, Segment, VoiceEvent,
+    ConversationCommand, DirectoryRow, Outcome, OutcomeStatus, PresenceChange, PresenceCommand,
+    PresenceOutcome, RawEvent, RoutingStatus, Segment, SystemPresence, VoiceEvent,
 };
 
 fn id() -> String {
@@ -222,6 +224,8 @@ fn every_other_value_comes_back() {
         RawKind::DirectoryStart,
         RawKind::DirectoryRow,
         RawKind::DirectoryEnd,
+        RawKind::AgentFact,
+        RawKind::CallFact,
     ] {
         back(&RawEvent::bare(kind, "d", "sips1", 1));
     }
@@ -238,6 +242,14 @@ fn every_other_value_comes_back() {
         payload: vec![0, 255, 10],
         ..RawEvent::bare(RawKind::Event, "d", "sips1", 1)
     });
+    for stream in [Stream::Call, Stream::Ext, Stream::Dn, Stream::Stat, Stream::AgentState] {
+        back(&RawEvent {
+            stream: Some(stream),
+            agent_id: some("A1001"),
+            record_time: true,
+            ..RawEvent::bare(RawKind::Event, "d", "stat1", 1)
+        });
+    }
     for status in [
         OutcomeStatus::Accepted,
         OutcomeStatus::AssumedApplied,
@@ -255,6 +267,19 @@ fn every_other_value_comes_back() {
             seq: Some(3),
             event: some("holdUpdatedEvents"),
             code: some("internal"),
+            reason: None,
+            attempts: 2,
+            at_ms: 5,
+        });
+        back(&PresenceOutcome {
+            status,
+            agent: "A1001".to_owned(),
+            user_id: Some(id()),
+            domain: "d".to_owned(),
+            event_id: None,
+            seq: Some(3),
+            event: some("userPresenceEvents"),
+            code: some("unknown_agent"),
             reason: None,
             attempts: 2,
             at_ms: 5,
@@ -290,6 +315,101 @@ fn every_other_value_comes_back() {
         back(&DirectoryValue { row });
     }
     back(&StateValue { version: 1, body: b"{}".to_vec() });
+}
+
+#[test]
+fn each_change_of_an_agent_comes_back() {
+    let presences = SystemPresence::ALL.map(PresenceChange::Presence);
+    let statuses = RoutingStatus::ALL.map(PresenceChange::Routing);
+    for change in presences.into_iter().chain(statuses) {
+        let command = PresenceCommand {
+            event_id: id(),
+            agent: "A1001".to_owned(),
+            user_id: id(),
+            domain: "d".to_owned(),
+            seq: 7,
+            at_ms: 1_729_857_600_001,
+            change,
+            cause: "raw.agent/0@42".to_owned(),
+        };
+        let bytes = encode(&command).expect("it encodes");
+        assert_eq!(bytes[..5], [0, 0, 0, 0, 8]);
+        assert_eq!(decode::<PresenceCommand>(&bytes).expect("it decodes"), command);
+        let (branch, name, array) = match change {
+            PresenceChange::Presence(presence) => (0, presence.name(), "userPresenceEvents"),
+            PresenceChange::Routing(status) => (1, status.name(), "userRoutingStatusEvents"),
+        };
+        assert_eq!(change.array(), array);
+        let Value::Record(fields) = generic::<PresenceCommand>(&bytes) else {
+            panic!("a command is a record")
+        };
+        let found = fields.iter().find(|(name, _)| name == "change");
+        let Some((_, Value::Union(found, value))) = found else { panic!("a change is a union") };
+        let Value::Enum(_, symbol) = value.as_ref() else { panic!("of enums") };
+        assert_eq!((*found, symbol.as_str()), (branch, name), "other tools read the names of GC");
+    }
+}
+
+/// A raw event as programs before agent states wrote it.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename = "RawEvent")]
+struct FirstRawEvent {
+    kind: RawKind,
+    domain: String,
+    source: String,
+    stream: Option<Stream>,
+    link: String,
+    server_start: Option<i64>,
+    sequence: Option<i64>,
+    name: Option<String>,
+    switch_time_us: Option<i64>,
+    received_time_us: i64,
+    call_uuid: Option<String>,
+    conn_id: Option<String>,
+    this_dn: Option<String>,
+    #[serde(with = "apache_avro::serde::bytes")]
+    payload: Vec<u8>,
+}
+
+impl Schemed for FirstRawEvent {
+    const INDEX: usize = 0;
+}
+
+#[test]
+fn a_raw_event_of_the_first_schema_is_still_read() {
+    let first = FirstRawEvent {
+        kind: RawKind::Event,
+        domain: "d".to_owned(),
+        source: "sips1".to_owned(),
+        stream: Some(Stream::Ext),
+        link: "b1/site1/ext/0".to_owned(),
+        server_start: Some(1_764_000_000),
+        sequence: Some(3),
+        name: some("EventRinging"),
+        switch_time_us: Some(2),
+        received_time_us: 1,
+        call_uuid: some("U1"),
+        conn_id: None,
+        this_dn: some("7001"),
+        payload: b"{}".to_vec(),
+    };
+    let bytes = encode(&first).expect("it encodes");
+    let read: RawEvent = decode(&bytes).expect("it decodes");
+    assert_eq!(
+        read,
+        RawEvent {
+            stream: first.stream,
+            link: first.link,
+            server_start: first.server_start,
+            sequence: first.sequence,
+            name: first.name,
+            switch_time_us: first.switch_time_us,
+            call_uuid: first.call_uuid,
+            this_dn: first.this_dn,
+            payload: first.payload,
+            ..RawEvent::bare(RawKind::Event, "d", "sips1", 1)
+        }
+    );
 }
 
 #[test]

@@ -9,7 +9,10 @@ use trunkline_schemas::codec::{self, DirectoryValue};
 use trunkline_schemas::state::StateValue;
 use trunkline_schemas::time::iso_millis;
 use trunkline_schemas::topics::{CATALOGUE, ValueKind};
-use trunkline_schemas::{ConversationCommand, Outcome, RawEvent, Record, Segment, Stored, Topic};
+use trunkline_schemas::{
+    ConversationCommand, Outcome, PresenceCommand, PresenceOutcome, RawEvent, Record, Segment,
+    Stored, Topic,
+};
 
 use super::run::open_log;
 use super::{ConfigArg, load, say};
@@ -173,6 +176,8 @@ fn value(kind: ValueKind, record: &Record) -> Value {
     let decoded = match kind {
         ValueKind::RawEvent => decoded::<RawEvent>(bytes, Some("payload")),
         ValueKind::ConversationCommand => decoded::<ConversationCommand>(bytes, None),
+        ValueKind::PresenceCommand => decoded::<PresenceCommand>(bytes, None),
+        ValueKind::PresenceOutcome => decoded::<PresenceOutcome>(bytes, None),
         ValueKind::Outcome => decoded::<Outcome>(bytes, None),
         ValueKind::Segment => decoded::<Segment>(bytes, None),
         ValueKind::DirectoryRow => decoded::<DirectoryValue>(bytes, None),
@@ -180,6 +185,7 @@ fn value(kind: ValueKind, record: &Record) -> Value {
         // A dead letter keeps what it was: the raw event or command of its stage, or bytes.
         ValueKind::Original => decoded::<RawEvent>(bytes, Some("payload"))
             .or_else(|_| decoded::<ConversationCommand>(bytes, None))
+            .or_else(|_| decoded::<PresenceCommand>(bytes, None))
             .or_else(|_| Ok(Value::from(String::from_utf8_lossy(bytes)))),
     };
     decoded.unwrap_or_else(|undecodable| json!({ "undecodable": undecodable }))

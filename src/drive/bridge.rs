@@ -110,7 +110,9 @@ fn count(bridge: &str, out: &RawOut) {
                 | RawKind::Tick
                 | RawKind::DirectoryStart
                 | RawKind::DirectoryRow
-                | RawKind::DirectoryEnd => {}
+                | RawKind::DirectoryEnd
+                | RawKind::AgentFact
+                | RawKind::CallFact => {}
             }
         }
         RawOut::Dead(record) => {

@@ -1,42 +1,9 @@
-//! TLib events as JSON lines over TCP (seed 003, `VOICE_SERVER_VQ`, `_AGENT`, `_CALL`; the form of
-//! an event is that of seed 004).
-//!
-//! The client says one line, `{"hello":{"role","bridge","dns","resume"}}`, where `resume` is
-//! `{"serverStart","sequence"}` of the last event it holds durably.
-//!
-//! | the server says | when |
-//! |---|---|
-//! | `{"welcome":{"server","serverStart","resumed"}}` | first |
-//! | `{"source","stream","event":{"id",...}}` | for each event |
-//! | `{"caughtUp":true}` | once, when all is told that was there at connecting |
-//! | `{"keepAlive":true}` | after each second without a line |
-//! | `{"error":"why"}` | instead of all this, and it hangs up |
-//!
-//! A feeder without a welcome (a file sent as it is) is read too; it cannot resume.
-//!
-//! The pure half: [`Lines`] cuts a stream into lines, [`translate`] reads one, [`dead_letter`]
-//! keeps what cannot be read. The I/O half: a [`Bridge`] follows one server of a pair at a time and
-//! gives all it reads to a [`Writer`].
+//! TLib events (seed 003, `VOICE_SERVER_VQ`, `_AGENT`, `_CALL`; the form of an event is that of
+//! seed 004), which come by the lines of [`crate::feed`]. A client resumes after the last event it
+//! holds durably.
 
-mod attr;
-mod backoff;
-mod batch;
-mod bridge;
-mod dead;
-mod follow;
-mod hello;
-mod line;
-mod lines;
-mod pen;
+mod event;
 
-pub use backoff::Backoff;
-pub use batch::{BATCH_BYTES_MAX, BATCH_LINES_MAX, RawOut};
-pub use bridge::{Bridge, Clock, Jitter};
-pub use dead::{DEAD_HEAD_BYTES, DEAD_WHOLE_BYTES_MAX, dead_letter, dead_letter_long};
-pub use hello::{LinkConfig, LinkError, hello};
-pub use line::{
-    ATTRIBUTE_BYTES_MAX, DEPTH_MAX, FeedLine, LineCode, LineContext, LineError, PAYLOAD_BYTES_MAX,
-    Place, translate,
-};
-pub use lines::{Body, LINE_BYTES_MAX, Line, Lines, LongLine};
-pub use pen::{LinkStatus, WriteError, Writer};
+pub(crate) use event::{event_id, fields};
+
+pub use crate::feed::*;

@@ -1,6 +1,7 @@
 //! A bridge against a scripted feeder over TCP.
 
 mod rig;
+mod stat;
 
 use std::time::Duration;
 
@@ -336,6 +337,13 @@ fn hello_names_what_the_role_needs() {
             None,
             "b1/east/agent/0",
             r#"{"hello":{"role":"agent","bridge":"b1","dns":[]}}"#,
+        ),
+        (
+            Stream::Stat,
+            &["A1001"],
+            Some((START, 1)),
+            "b1/east/stat/0",
+            r#"{"hello":{"role":"stat","bridge":"b1","agents":["A1001"]}}"#,
         ),
     ] {
         assert_eq!(line(role, dns, held), (link.to_owned(), format!("{expected}\n")));

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use trunkline_ingest::tlib::{Bridge, LinkConfig, LinkStatus, RawOut, WriteError, Writer};
+use trunkline_ingest::feed::{Bridge, LinkConfig, LinkStatus, RawOut, Wanted, WriteError, Writer};
 use trunkline_schemas::RawKind;
 use trunkline_schemas::raw::Stream;
 
@@ -96,13 +96,20 @@ fn show(out: &RawOut) -> String {
         }
         RawOut::Position { .. } => return "position".to_owned(),
     };
-    assert_eq!((raw.domain.as_str(), raw.link.as_str()), ("d1", "b1/east/call/0"));
-    assert_eq!((raw.stream, raw.received_time_us), (Some(Stream::Call), 42));
+    let role = raw.stream.expect("a stream");
+    let link = format!("b1/east/{}/0", role.name());
+    assert_eq!((raw.domain.as_str(), raw.link.as_str()), ("d1", link.as_str()));
+    assert!([Stream::Call, Stream::Stat].contains(&role) && raw.received_time_us == 42);
     let mut text = format!("{:?} {}", raw.kind, raw.source);
     if let Some(start) = raw.server_start {
         write!(text, "+{}", start - START).expect("a string takes it");
     }
-    if raw.kind == RawKind::Event {
+    if raw.kind == RawKind::Event && role == Stream::Stat {
+        let event: Value = serde_json::from_slice(&raw.payload).expect("an event is JSON");
+        let (agent, statistic) = (&event["AgentId"], &event["Statistic"]);
+        assert_eq!(raw.agent_id.as_deref(), agent.as_str());
+        write!(text, " {agent} {statistic}").expect("a string takes it");
+    } else if raw.kind == RawKind::Event {
         write!(text, " {}", raw.sequence.unwrap_or(-1)).expect("a string takes it");
     } else {
         let payload = String::from_utf8_lossy(&raw.payload);
@@ -125,6 +132,14 @@ impl Rig {
     }
 
     pub(crate) fn start_with(servers: &[&Feeder], change: impl FnOnce(&mut LinkConfig)) -> Self {
+        Self::start_wanting(servers, change, None)
+    }
+
+    pub(crate) fn start_wanting(
+        servers: &[&Feeder],
+        change: impl FnOnce(&mut LinkConfig),
+        wanted: Option<Wanted>,
+    ) -> Self {
         let store = Arc::new(Store {
             written: watch::Sender::default(),
             failures: Mutex::default(),
@@ -136,6 +151,10 @@ impl Rig {
         let writer = Box::new(Memory(Arc::clone(&store)));
         let bridge = Bridge::new(config, writer, Arc::new(|| 42), Box::new(|| 0.5))
             .expect("the configuration makes a link");
+        let bridge = match wanted {
+            Some(wanted) => bridge.wanting(wanted),
+            None => bridge,
+        };
         let (status, stop) = (bridge.status(), CancellationToken::new());
         let task = tokio::spawn(bridge.run(stop.clone()));
         Self { store, status, stop, task }
@@ -244,6 +263,14 @@ impl Client {
 
     pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("the bridge reads")
+    }
+
+    /// The next line that the bridge says after its hello.
+    pub(crate) async fn hear(&mut self) -> Value {
+        let mut line = String::new();
+        let read = timeout(PATIENCE, self.stream.read_line(&mut line)).await;
+        read.expect("the bridge says something").expect("it is there");
+        serde_json::from_str(&line).expect("a line is JSON")
     }
 
     /// Waits until the bridge has hung up.

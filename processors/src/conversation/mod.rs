@@ -187,7 +187,7 @@ impl ConversationProcessor {
                 self.copies.broken(&raw.link, &stream);
                 self.streams.gap(&raw.link);
             }
-            RawKind::Tick => {}
+            RawKind::Tick | RawKind::AgentFact | RawKind::CallFact => {}
             RawKind::DirectoryStart => {
                 self.directory.clear();
                 let keys = std::mem::take(&mut self.row_keys);

@@ -149,7 +149,9 @@ impl Streams {
         let others: &[Stream] = match role {
             Stream::Call => &[Stream::Vq],
             Stream::Vq => &[Stream::Call],
-            Stream::Ext | Stream::Dn => &[Stream::Call, Stream::Vq],
+            Stream::Ext | Stream::Dn | Stream::Stat | Stream::AgentState => {
+                &[Stream::Call, Stream::Vq]
+            }
         };
         others.iter().all(|other| {
             let mut streams = self.passed.iter().filter(|((_, s), _)| s == other).peekable();

@@ -1,5 +1,6 @@
-//! Which server a link follows, and what it tells it first.
+//! Which server a link follows, and what it tells it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -7,7 +8,10 @@ use trunkline_schemas::raw::Stream;
 
 use super::lines::LINE_BYTES_MAX;
 
-/// One link: one server pair in one role (seed 003, `VOICE_SERVER_VQ`, `_AGENT`, `_CALL`).
+/// Most agents that are opened or closed by one line.
+pub const OBJECTS_PER_LINE_MAX: usize = 1_000;
+
+/// One link: one server pair in one role (seed 003, `VOICE_SERVER_VQ`, `_AGENT`, `_CALL`; EXAS).
 #[derive(Clone, Debug)]
 pub struct LinkConfig {
     /// Name of the bridge.
@@ -22,7 +26,7 @@ pub struct LinkConfig {
     pub pair: usize,
     /// Addresses `host:port`: the primary, then the backup. One is followed at a time.
     pub servers: Vec<String>,
-    /// The DNs wanted; call monitoring has none.
+    /// The DNs wanted; call monitoring has none. Of a Stat Server: the employee ids of agents.
     pub dns: Vec<String>,
     /// How long connecting and saying hello may take.
     pub connect_timeout: Duration,
@@ -47,8 +51,10 @@ pub enum LinkError {
     /// There is nothing to connect to.
     #[error("link {0} names no server")]
     NoServer(String),
-    /// The DNs do not fit into one line.
-    #[error("the DNs of link {link} make a hello of {bytes} bytes, over {LINE_BYTES_MAX}")]
+    /// The DNs or agents do not fit into one line.
+    #[error(
+        "the DNs or agents of link {link} make a hello of {bytes} bytes, over {LINE_BYTES_MAX}"
+    )]
     TooManyDns {
         /// The link.
         link: String,
@@ -66,11 +72,14 @@ pub fn hello(config: &LinkConfig, held: Option<(i64, i64)>) -> Result<String, Li
     if config.servers.is_empty() {
         return Err(LinkError::NoServer(config.link()));
     }
+    let objects = Some(config.dns.as_slice());
     let hello = Hello {
         role: role_name(config.role),
         bridge: &config.bridge,
-        dns: Some(config.dns.as_slice()).filter(|_| config.role != Stream::Call),
-        resume: held.map(|(server_start, sequence)| Resume {
+        dns: objects.filter(|_| config.role.is_switch() && config.role != Stream::Call),
+        agents: objects.filter(|_| !config.role.is_switch()),
+        // A Stat Server tells all that holds after each hello.
+        resume: held.filter(|_| config.role.is_switch()).map(|(server_start, sequence)| Resume {
             server_start,
             sequence: format!("{sequence:016x}"),
         }),
@@ -84,6 +93,18 @@ pub fn hello(config: &LinkConfig, held: Option<(i64, i64)>) -> Result<String, Li
     Ok(line)
 }
 
+/// What a bridge says when the agents it wants change while it is connected: each line with its
+/// newline.
+pub fn subscriptions(held: &BTreeSet<String>, wanted: &BTreeSet<String>) -> Vec<String> {
+    let lines = |word: &str, objects: Vec<&String>| -> Vec<String> {
+        let line = |some: &[&String]| format!("{}\n", serde_json::json!({ word: some }));
+        objects.chunks(OBJECTS_PER_LINE_MAX).map(line).collect()
+    };
+    let mut said = lines("close", held.difference(wanted).collect());
+    said.extend(lines("open", wanted.difference(held).collect()));
+    said
+}
+
 /// The protocol names the client's role, not the kind of DN.
 const fn role_name(role: Stream) -> &'static str {
     match role {
@@ -91,6 +112,8 @@ const fn role_name(role: Stream) -> &'static str {
         Stream::Vq => "vq",
         Stream::Ext => "agent",
         Stream::Dn => "dn",
+        Stream::Stat => "stat",
+        Stream::AgentState => "agentstate",
     }
 }
 
@@ -105,6 +128,8 @@ struct Hello<'a> {
     bridge: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     dns: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agents: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     resume: Option<Resume>,
 }

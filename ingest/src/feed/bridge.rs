@@ -1,5 +1,6 @@
 //! A bridge: follows one server of a pair at a time, and writes all it says.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use trunkline_schemas::RawEvent;
@@ -14,7 +16,7 @@ use trunkline_schemas::RawEvent;
 use super::backoff::Backoff;
 use super::batch::{Batch, RawOut};
 use super::follow::Follower;
-use super::hello::{LinkConfig, LinkError, hello};
+use super::hello::{LinkConfig, LinkError, hello, subscriptions};
 use super::line::Place;
 use super::lines::{Body, Line, Lines};
 use super::pen::{LinkStatus, Pen, WriteError, Writer};
@@ -26,6 +28,8 @@ const READ_BYTES_MAX: usize = 64 << 10;
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 /// Gives numbers from 0 to 1, which spread reconnections.
 pub type Jitter = Box<dyn FnMut() -> f64 + Send>;
+/// The agents wanted of a Stat Server, as the directory has them now.
+pub type Wanted = watch::Receiver<BTreeSet<String>>;
 
 /// One link from a server pair to a [`Writer`].
 ///
@@ -41,6 +45,8 @@ pub struct Bridge {
     backoff: Backoff,
     /// Counts the attempts; the servers take turns.
     attempts: usize,
+    /// Where the agents wanted change while the bridge runs.
+    wanted: Option<Wanted>,
 }
 
 impl Bridge {
@@ -65,7 +71,16 @@ impl Bridge {
             jitter,
             status,
             attempts: 0,
+            wanted: None,
         })
+    }
+
+    /// The same, but with agents that come and go: they are opened and closed while the bridge is
+    /// connected.
+    #[must_use]
+    pub fn wanting(mut self, wanted: Wanted) -> Self {
+        self.wanted = Some(wanted);
+        self
     }
 
     /// How the link is doing; stays true while the bridge runs.
@@ -110,6 +125,9 @@ impl Bridge {
             tracing::warn!(link = self.link, %error, "the log still takes nothing");
             return Some(down);
         }
+        if let Some(wanted) = &mut self.wanted {
+            self.config.dns = wanted.borrow_and_update().iter().cloned().collect();
+        }
         let server = self.config.servers[self.attempts % self.config.servers.len()].clone();
         self.attempts = self.attempts.wrapping_add(1);
         let resume = self.pen.position();
@@ -134,6 +152,7 @@ impl Bridge {
             lines: Lines::default(),
             batch: Batch::default(),
             was_heard: false,
+            opened: self.config.dns.iter().cloned().collect(),
             bridge: self,
         };
         let end = session.read(&mut stream, stop).await;
@@ -173,6 +192,23 @@ struct Session<'a> {
     batch: Batch,
     /// A line has come since the wait for one began.
     was_heard: bool,
+    /// The agents that are open, where they can change.
+    opened: BTreeSet<String>,
+}
+
+/// What to tell the server when the agents wanted have changed; never ready where they cannot.
+async fn next_subscriptions(wanted: &mut Option<Wanted>, opened: &mut BTreeSet<String>) -> String {
+    if let Some(receiver) = wanted
+        && receiver.changed().await.is_ok()
+    {
+        let now = receiver.borrow_and_update().clone();
+        let lines = subscriptions(opened, &now).concat();
+        *opened = now;
+        return lines;
+    }
+    // Nobody will say anything more.
+    *wanted = None;
+    std::future::pending().await
 }
 
 impl Session<'_> {
@@ -195,6 +231,13 @@ impl Session<'_> {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return End::Stop,
+                lines = next_subscriptions(&mut self.bridge.wanted, &mut self.opened) => {
+                    let told = timeout(patience, stream.write_all(lines.as_bytes()));
+                    match told.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+                        Ok(()) => {}
+                        Err(error) => return End::Link(format!("cannot open agents: {error}")),
+                    }
+                }
                 written = self.bridge.pen.finish(), if is_busy => {
                     if let Err(error) = written {
                         return End::Write(error);

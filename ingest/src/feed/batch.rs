@@ -8,6 +8,7 @@ pub const BATCH_LINES_MAX: usize = 1_000;
 pub const BATCH_BYTES_MAX: usize = 1 << 20;
 
 /// One thing a bridge has to write.
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are events; no box for it")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RawOut {
     /// For the raw topic.

@@ -13,7 +13,7 @@ const SECONDS_MAX: i64 = 253_402_300_799;
 
 /// The value of an attribute, whatever it is: an unforeseen type must not cost the event.
 #[derive(Default)]
-pub(super) enum Attr<'a> {
+pub(crate) enum Attr<'a> {
     #[default]
     Absent,
     Text(Cow<'a, str>),
@@ -27,7 +27,7 @@ pub(super) enum Attr<'a> {
 
 impl Attr<'_> {
     /// As text; a DN may be written as a number. Empty is none.
-    pub(super) fn text(&self, name: &str) -> Result<Option<String>, LineError> {
+    pub(crate) fn text(&self, name: &str) -> Result<Option<String>, LineError> {
         match self {
             Self::Text(text) if text.len() > ATTRIBUTE_BYTES_MAX => {
                 let why = format!("{name} is over {ATTRIBUTE_BYTES_MAX} bytes");
@@ -47,7 +47,7 @@ impl Attr<'_> {
     }
 
     /// As seconds since 1970.
-    pub(super) fn seconds(&self) -> Option<i64> {
+    pub(crate) fn seconds(&self) -> Option<i64> {
         match self {
             Self::Integer(seconds) | Self::Time { seconds: Some(seconds), .. } => {
                 Some(*seconds).filter(|seconds| (0..=SECONDS_MAX).contains(seconds))
@@ -57,7 +57,7 @@ impl Attr<'_> {
     }
 
     /// As microseconds since 1970.
-    pub(super) fn micros(&self) -> Option<i64> {
+    pub(crate) fn micros(&self) -> Option<i64> {
         match self {
             Self::Time { micros: Some(micros), .. } if (0..1_000_000).contains(micros) => {
                 Some(self.seconds()? * 1_000_000 + micros)
@@ -68,8 +68,23 @@ impl Attr<'_> {
         }
     }
 
+    /// As microseconds since 1970, where the second alone will do.
+    pub(crate) fn micros_of_time(&self) -> Option<i64> {
+        match self {
+            Self::Time { micros: None, .. } => Some(self.seconds()? * 1_000_000),
+            Self::Time { .. } | Self::Absent | Self::Text(_) | Self::Integer(_) | Self::Other => {
+                self.micros()
+            }
+        }
+    }
+
+    /// Whether it is not there.
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
     /// As the number of an event: up to 16 hexadecimal digits, or a number.
-    pub(super) fn sequence(&self) -> Option<i64> {
+    pub(crate) fn sequence(&self) -> Option<i64> {
         match self {
             Self::Text(text) if text.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
                 i64::from_str_radix(text, 16).ok()

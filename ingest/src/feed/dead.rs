@@ -18,28 +18,50 @@ pub const DEAD_WHOLE_BYTES_MAX: usize = (1 << 20) - (8 << 10);
 /// is the link. Of a line too long for a record the first 64 KiB are kept, with its length and
 /// SHA-256 in `dead-length` and `dead-sha256`.
 pub fn dead_letter(line: &[u8], error: &LineError, ctx: &LineContext<'_>) -> Record {
-    if line.len() > DEAD_WHOLE_BYTES_MAX {
-        let head = line[..DEAD_HEAD_BYTES].to_vec();
-        let record = letter(head, error, ctx);
-        return with_digest(record, line.len() as u64, &Sha256::digest(line).into());
+    dead_letter_of(line, error, ctx.link, &place(ctx), ctx.received_time_us)
+}
+
+/// The same of any bytes: `key` is the link, `source` says where they stood.
+pub fn dead_letter_of(
+    bytes: &[u8],
+    error: &LineError,
+    key: &str,
+    source: &str,
+    received_time_us: i64,
+) -> Record {
+    let is_long = bytes.len() > DEAD_WHOLE_BYTES_MAX;
+    let kept = if is_long { &bytes[..DEAD_HEAD_BYTES] } else { bytes };
+    let record = letter(kept.to_vec(), error, key, source, received_time_us);
+    if is_long {
+        return with_digest(record, bytes.len() as u64, &Sha256::digest(bytes).into());
     }
-    letter(line.to_vec(), error, ctx)
+    record
 }
 
 /// The dead letter of a line of which only its head was kept.
 pub fn dead_letter_long(line: &LongLine, ctx: &LineContext<'_>) -> Record {
-    let record = letter(line.head.clone(), &LineError::too_long(line.length), ctx);
+    let error = LineError::too_long(line.length);
+    let record = letter(line.head.clone(), &error, ctx.link, &place(ctx), ctx.received_time_us);
     with_digest(record, line.length, &line.sha256)
 }
 
-fn letter(value: Vec<u8>, error: &LineError, ctx: &LineContext<'_>) -> Record {
-    let source = format!("{} line {} byte {}", ctx.link, ctx.place.line, ctx.place.byte);
-    Record::new(ctx.link, value)
+fn place(ctx: &LineContext<'_>) -> String {
+    format!("{} line {} byte {}", ctx.link, ctx.place.line, ctx.place.byte)
+}
+
+fn letter(
+    value: Vec<u8>,
+    error: &LineError,
+    key: &str,
+    source: &str,
+    received_time_us: i64,
+) -> Record {
+    Record::new(key, value)
         .with_header("dead-stage", "ingest")
         .with_header("dead-code", error.code.name())
         .with_header("dead-why", error.why.as_str())
         .with_header("dead-source", source)
-        .with_header("dead-at", iso_millis(ctx.received_time_us.div_euclid(1_000)))
+        .with_header("dead-at", iso_millis(received_time_us.div_euclid(1_000)))
         .with_header("dead-attempts", "1")
         .with_header("dead-version", env!("CARGO_PKG_VERSION"))
 }

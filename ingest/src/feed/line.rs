@@ -9,6 +9,7 @@ use trunkline_schemas::{RawEvent, RawKind};
 
 use super::attr::Attr;
 use super::lines::LINE_BYTES_MAX;
+use crate::{agentstate, statserver, tlib};
 
 /// Deepest nesting of a line that is read, its outermost object counted as 1.
 pub const DEPTH_MAX: usize = 32;
@@ -91,6 +92,8 @@ pub enum LineCode {
     NoEvent,
     /// An event without `id`.
     NoId,
+    /// An event without an attribute that it must have.
+    MissingAttribute,
 }
 
 impl LineCode {
@@ -107,6 +110,7 @@ impl LineCode {
             Self::UnknownStream => "unknown_stream",
             Self::NoEvent => "no_event",
             Self::NoId => "no_id",
+            Self::MissingAttribute => "missing_attribute",
         }
     }
 }
@@ -122,8 +126,12 @@ pub struct LineError {
 }
 
 impl LineError {
-    pub(super) fn new(code: LineCode, why: impl Into<String>) -> Self {
+    pub(crate) fn new(code: LineCode, why: impl Into<String>) -> Self {
         Self { code, why: why.into() }
+    }
+
+    pub(crate) fn missing(event: &str, attribute: &str) -> Self {
+        Self::new(LineCode::MissingAttribute, format!("{event} without {attribute}"))
     }
 
     pub(super) fn too_long(bytes: u64) -> Self {
@@ -171,7 +179,7 @@ pub fn translate(line: &[u8], ctx: &LineContext<'_>) -> Result<FeedLine, LineErr
     }
 }
 
-fn checked_text(line: &[u8]) -> Result<&str, LineError> {
+pub(crate) fn checked_text(line: &[u8]) -> Result<&str, LineError> {
     if line.len() > LINE_BYTES_MAX {
         return Err(LineError::too_long(line.len() as u64));
     }
@@ -210,7 +218,7 @@ fn is_too_deep(line: &[u8]) -> bool {
 }
 
 /// The parser's own words are used only where they are fixed texts: those about data quote it.
-fn json_error(error: &serde_json::Error) -> LineError {
+pub(crate) fn json_error(error: &serde_json::Error) -> LineError {
     match error.classify() {
         Category::Eof => LineError::new(LineCode::Truncated, error.to_string()),
         Category::Syntax | Category::Io => LineError::new(LineCode::NotJson, error.to_string()),
@@ -237,11 +245,16 @@ fn event_of(
             format!("the event has {} bytes, the limit is {PAYLOAD_BYTES_MAX}", payload.len());
         return Err(LineError::new(LineCode::TooLong, why));
     }
-    let event: Attributes<'_> =
-        serde_json::from_str(payload).map_err(|error| json_error(&error))?;
+    let stream = stream_of(&outer.stream, ctx);
+    // Where the stream is none, the event itself may be what is wrong: that is told first.
+    let fields = match stream.as_ref().copied().unwrap_or(ctx.role) {
+        Stream::Call | Stream::Vq | Stream::Ext | Stream::Dn => tlib::fields(payload),
+        Stream::Stat => statserver::fields(payload),
+        Stream::AgentState => agentstate::fields(payload, ctx.received_time_us),
+    }?;
     let source = match outer.source.text("source")? {
         Some(source) => source,
-        None => event.server.text("Server")?.or(ctx.server.map(str::to_owned)).unwrap_or_default(),
+        None => fields.server.or(ctx.server.map(str::to_owned)).unwrap_or_default(),
     };
     let link = match outer.link.text("link")? {
         Some(link) if ctx.link.is_empty() => link,
@@ -253,49 +266,59 @@ fn event_of(
         kind: RawKind::Event,
         domain: ctx.domain.to_owned(),
         source,
-        stream: Some(stream_of(&outer.stream, ctx.role)?),
+        stream: Some(stream?),
         link,
-        server_start: event.server_start.seconds().or(welcome_start),
-        sequence: event.sequence.sequence(),
-        name: Some(name_of(&event.id)?),
-        switch_time_us: event.time.micros(),
+        server_start: fields.server_start.or(welcome_start),
+        sequence: fields.sequence,
+        name: Some(fields.name),
+        switch_time_us: fields.switch_time_us,
         received_time_us: ctx.received_time_us,
-        call_uuid: event.call_uuid.text("CallUUID")?,
-        conn_id: event.conn_id.text("ConnID")?.map(conn_id_of),
-        this_dn: event.this_dn.text("ThisDN")?,
+        call_uuid: fields.call_uuid,
+        conn_id: fields.conn_id,
+        this_dn: fields.this_dn,
+        agent_id: fields.agent_id,
+        record_time: fields.record_time,
         payload: payload.as_bytes().to_vec(),
     })
 }
 
-fn name_of(id: &Attr<'_>) -> Result<String, LineError> {
-    let Attr::Text(_) = id else {
-        return Err(LineError::new(LineCode::NoId, "the event has no id"));
-    };
-    match id.text("id")? {
-        Some(name) if name.starts_with("Event") => Ok(name),
-        Some(name) => Ok(format!("Event{name}")),
-        None => Err(LineError::new(LineCode::NoId, "the id of the event is empty")),
-    }
+/// What the event of one source gives to the typed fields of a record.
+#[derive(Debug, Default)]
+pub(crate) struct Fields {
+    pub(crate) server: Option<String>,
+    pub(crate) server_start: Option<i64>,
+    pub(crate) sequence: Option<i64>,
+    pub(crate) name: String,
+    pub(crate) switch_time_us: Option<i64>,
+    pub(crate) call_uuid: Option<String>,
+    pub(crate) conn_id: Option<String>,
+    pub(crate) this_dn: Option<String>,
+    pub(crate) agent_id: Option<String>,
+    pub(crate) record_time: bool,
 }
 
-fn stream_of(named: &Attr<'_>, role: Stream) -> Result<Stream, LineError> {
+/// The stream of a line: of a link, one of those its role gets; of a file, any.
+fn stream_of(named: &Attr<'_>, ctx: &LineContext<'_>) -> Result<Stream, LineError> {
+    let comes_here = |stream: &Stream| match ctx.role {
+        _ if ctx.link.is_empty() => true,
+        Stream::Call | Stream::Vq | Stream::Ext | Stream::Dn => stream.is_switch(),
+        Stream::Stat | Stream::AgentState => *stream == ctx.role,
+    };
     match named {
-        Attr::Absent => Ok(role),
-        Attr::Text(name) => Stream::find(name).ok_or(()),
+        Attr::Absent => return Ok(ctx.role),
+        Attr::Text(name) => Stream::find(name).filter(comes_here).ok_or(()),
         Attr::Integer(_) | Attr::Time { .. } | Attr::Other => Err(()),
     }
     .map_err(|()| {
-        LineError::new(LineCode::UnknownStream, "the stream is none of call, vq, ext, dn")
+        let why = match ctx.role {
+            Stream::Call | Stream::Vq | Stream::Ext | Stream::Dn => {
+                "the stream is none of call, vq, ext, dn"
+            }
+            Stream::Stat => "the stream is not stat",
+            Stream::AgentState => "the stream is not agentstate",
+        };
+        LineError::new(LineCode::UnknownStream, why)
     })
-}
-
-/// Voice Microservices add `@` and more to a ConnID (tlib section 4).
-fn conn_id_of(mut text: String) -> String {
-    if let Some(at) = text.find('@') {
-        text.truncate(at);
-    }
-    text.make_ascii_lowercase();
-    text
 }
 
 #[derive(Default, Deserialize)]
@@ -325,26 +348,4 @@ struct Welcome<'a> {
     #[serde(borrow)]
     server_start: Attr<'a>,
     resumed: bool,
-}
-
-/// The attributes that become typed fields.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Attributes<'a> {
-    #[serde(borrow)]
-    id: Attr<'a>,
-    #[serde(borrow)]
-    time: Attr<'a>,
-    #[serde(borrow, rename = "Server")]
-    server: Attr<'a>,
-    #[serde(borrow, rename = "ServerStartTime")]
-    server_start: Attr<'a>,
-    #[serde(borrow, rename = "EventSequenceNumber")]
-    sequence: Attr<'a>,
-    #[serde(borrow, rename = "CallUUID")]
-    call_uuid: Attr<'a>,
-    #[serde(borrow, rename = "ConnID")]
-    conn_id: Attr<'a>,
-    #[serde(borrow, rename = "ThisDN")]
-    this_dn: Attr<'a>,
 }
