@@ -103,8 +103,9 @@ async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
 pub(super) fn open_log(config: &LogConfig) -> Result<Arc<dyn Log>, LogError> {
     match config {
         LogConfig::Embedded { path } => Ok(Embedded::open(path, Arc::new(clock::now_ms))?),
-        LogConfig::Kafka { brokers, replication } => Ok(Kafka::open(&KafkaConfig {
+        LogConfig::Kafka { brokers, replication, client } => Ok(Kafka::open(&KafkaConfig {
             brokers: brokers.iter().map(ToString::to_string).collect(),
+            settings: client.as_ref().map(|file| file.settings.clone()).unwrap_or_default(),
             replication: *replication,
             ..KafkaConfig::default()
         })?),

@@ -1,9 +1,10 @@
 //! What a single value must look like.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use axum::http::Uri;
 use secrecy::SecretString;
@@ -12,12 +13,15 @@ use tracing_subscriber::EnvFilter;
 use super::codes::Code;
 use super::document::Flaw;
 use super::reader::shown;
-use super::{HostPort, LogFormat, ServerPair};
+use super::{ClientFile, HostPort, LogFormat, ServerPair};
+use crate::log::kafka;
 
 /// Letters of a name.
 const NAME_MAX: usize = 64;
 /// Bytes of a file that holds a secret.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of a file of client settings.
+const CLIENT_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes of a file of CA certificates.
 const CA_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
@@ -162,6 +166,35 @@ pub(super) fn ca_file(file: &Path) -> Result<(), Flaw> {
         let said = format!("{} holds no certificate", file.display());
         Err(Flaw::new(Code::NamedFileUnusable, said).hint("certificates are given as PEM"))
     }
+}
+
+/// A file of settings for Kafka clients: lines `name=value`, empty ones and comments (`#`) apart.
+/// No value is shown: it may be a password.
+pub(super) fn client_file(path: PathBuf) -> Result<ClientFile, Flaw> {
+    let flaw = |said: String| {
+        Flaw::new(Code::NamedFileUnusable, format!("{}{said}", path.display()))
+            .hint("it has lines `name=value` by the names of librdkafka, and `#` for comments")
+    };
+    let bytes = read_at_most(&path, CLIENT_BYTES_MAX).map_err(|e| flaw(format!(" {e}")))?;
+    let text = String::from_utf8(bytes).map_err(|_| flaw(" is not UTF-8".to_owned()))?;
+    let mut settings = BTreeMap::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let Some((name, value)) = line.split_once('=') else {
+            return Err(flaw(format!(", line {number}: there is no `=`")));
+        };
+        let (name, value) = (name.trim().to_owned(), value.trim().to_owned());
+        if settings.contains_key(&name) {
+            return Err(flaw(format!(", line {number}: `{name}` is there already")));
+        }
+        kafka::check_setting(&name, &value)
+            .map_err(|said| flaw(format!(", line {number}: `{name}` {said}")))?;
+        settings.insert(name, value);
+    }
+    Ok(ClientFile { path, settings })
 }
 
 /// The secret in a file. `written` is the path as it stands in the configuration.

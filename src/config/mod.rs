@@ -4,6 +4,7 @@
 //! given by reference only. A relative path starts from the folder of the file that names it.
 //! `config/example.toml` shows every key.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -81,7 +82,32 @@ pub enum Log {
         /// given.
         #[serde(skip_serializing_if = "Option::is_none")]
         replication: Option<u16>,
+        /// How clients connect: security, time-outs.
+        #[serde(rename = "client_file", skip_serializing_if = "Option::is_none")]
+        client: Option<ClientFile>,
     },
+}
+
+/// Settings of Kafka clients from a file of its own: there may be a password among them, so neither
+/// printing nor serialising it shows more than where it stands.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Its lines `name=value`, by the names of librdkafka.
+    pub settings: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for ClientFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ClientFile").field(&self.path).finish()
+    }
+}
+
+impl Serialize for ClientFile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.path.serialize(serializer)
+    }
 }
 
 /// The topics.

@@ -93,9 +93,13 @@ fn kafka(mut section: Reader<'_>) -> Option<Log> {
     }
     let replication = kafka.whole("replication", 1..=REPLICATION_MAX).check(|n| Ok(Some(n as u16)));
     let replication = replication.or(None);
+    let document = kafka.document();
+    let client = kafka.text("client_file").check(checks::path);
+    let client = client.check(|path| checks::client_file(document.resolve(path)).map(Some));
+    let client = client.or(None);
     kafka.finish();
     let brokers = brokers?.into_iter().map(|placed| placed.value).collect();
-    Some(Log::Kafka { brokers, replication: replication? })
+    Some(Log::Kafka { brokers, replication: replication?, client: client? })
 }
 
 fn topics(mut section: Reader<'_>) -> Option<Topics> {

@@ -395,7 +395,7 @@ fn the_log_may_be_a_kafka_cluster() {
     ] {
         let config = pair(brokers, more).expect("it is complete");
         let (brokers, replication) = expected;
-        assert_eq!(config.log, Log::Kafka { brokers, replication });
+        assert_eq!(config.log, Log::Kafka { brokers, replication, client: None });
         let again = load_in(&folder, &config.redacted_toml()).expect("what is shown loads");
         assert_eq!(again.log, config.log);
     }
@@ -412,6 +412,39 @@ fn the_log_may_be_a_kafka_cluster() {
     }
     let errors = load_in(&folder, &format!("[log.kafka]\n{LEAST}")).expect_err("no brokers");
     assert!(errors[0].to_string().contains("log.kafka.brokers"), "{}", errors[0]);
+}
+
+#[test]
+fn settings_of_kafka_clients_stand_in_a_file_whose_values_are_never_shown() {
+    let folder = folder();
+    let file = folder.path().join("client");
+    let load = |lines: &str| {
+        std::fs::write(&file, lines).expect("the folder can be written");
+        let log = "[log.kafka]\nbrokers = [\"k:1\"]\nclient_file = \"client\"";
+        load_in(&folder, &format!("{log}\n{LEAST}"))
+    };
+    let good = "# who we are\n\nsecurity.protocol = sasl_ssl\nsasl.mechanism=PLAIN\n\
+                sasl.username=t\nsasl.password=tell=nobody\n";
+    let config = load(good).expect("it is complete");
+    let Log::Kafka { client: Some(client), .. } = &config.log else { panic!("{:?}", config.log) };
+    assert_eq!(client.settings["sasl.password"], "tell=nobody");
+    assert_eq!(client.settings.len(), 4);
+    let shown = format!("{config:?}{}", config.redacted_toml());
+    assert!(shown.contains("client") && !shown.contains("nobody"), "{shown}");
+    let again = load_in(&folder, &config.redacted_toml()).expect("what is shown loads");
+    assert_eq!(again.log, config.log);
+    for (lines, said) in [
+        ("acks=1", "line 1: `acks` is Trunkline's own"),
+        ("\nno.such=1", "line 2: `no.such` is no setting of librdkafka"),
+        ("socket.timeout.ms=secret", "line 1: `socket.timeout.ms` may not have this value"),
+        ("ssl.key.password=a\nssl.key.password=b", "line 2: `ssl.key.password` is there already"),
+        ("secret", "line 1: there is no `=`"),
+    ] {
+        let errors = load(lines).expect_err("it is refused");
+        let printed = errors[0].to_string();
+        assert!(printed.contains("E0016") && printed.contains(said), "{lines}: {printed}");
+        assert!(!printed.contains("secret"), "{printed}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{DeliveryResult, ProducerContext};
+use rdkafka::types::RDKafkaConfRes;
 use trunkline_schemas::{Offset, Topic};
 
 use super::{KafkaConfig, lock};
@@ -56,6 +57,21 @@ const OURS: [&str; 21] = [
     "transaction.timeout.ms",
     "transactional.id",
 ];
+
+/// See [`super::check_setting`].
+pub(super) fn check_setting(name: &str, value: &str) -> Result<(), &'static str> {
+    if OURS.contains(&name) {
+        return Err("is Trunkline's own: the promises of the log rest on it");
+    }
+    let mut config = ClientConfig::new();
+    match config.set(name, value).create_native_config() {
+        Ok(_) => Ok(()),
+        Err(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => {
+            Err("is no setting of librdkafka")
+        }
+        Err(_) => Err("may not have this value"),
+    }
+}
 
 /// Makes clients and names.
 pub(super) struct Clients {

@@ -78,6 +78,14 @@ impl fmt::Debug for KafkaConfig {
     }
 }
 
+/// Checks a setting of the client alone: its name, its value, and that it is not Trunkline's own.
+///
+/// # Errors
+/// What is wrong with it, without its value.
+pub fn check_setting(name: &str, value: &str) -> Result<(), &'static str> {
+    client::check_setting(name, value)
+}
+
 /// The log on a Kafka cluster.
 pub struct Kafka(Arc<Inner>);
 
