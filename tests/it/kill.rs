@@ -44,10 +44,10 @@ const MOMENT_MAX: Duration = Duration::from_mins(1);
 const LAST_MAX: Duration = Duration::from_secs(90);
 
 /// Seeded draws (SplitMix64), so that a run can be played again.
-struct Draw(u64);
+pub(super) struct Draw(pub(super) u64);
 
 impl Draw {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -121,7 +121,7 @@ fn life_of(lives: &[Life], request: u64) -> usize {
 }
 
 /// What the organisation got and what the log holds, by event id.
-struct Books {
+pub(super) struct Books {
     /// Every time an event was processed by the organisation, in order.
     posts: BTreeMap<String, Vec<EventRecord>>,
     /// What the log says became of it, and when that was committed (milliseconds since 1970).
@@ -132,7 +132,7 @@ struct Books {
 
 impl Books {
     /// Reads both; fails if the log says anything twice, or holds a dead letter or a gap.
-    fn open(world: &World) -> Self {
+    pub(super) fn open(world: &World) -> Self {
         let mut posts: BTreeMap<String, Vec<EventRecord>> = BTreeMap::new();
         for event in world.org.events() {
             let id = event.body["eventId"].as_str().expect("every event has an id");
@@ -178,6 +178,23 @@ impl Books {
             (self.posts.keys().collect(), self.outcomes.keys().collect());
         assert_eq!(posted, self.commands.iter().collect());
         assert_eq!(posted, told);
+    }
+
+    /// Everything was told as it happened, in order, and accepted; what was sent again read the
+    /// same. Returns how many events that were.
+    pub(super) fn assert_truth(&self, world: &World) -> usize {
+        self.assert_complete();
+        let summary = world.org.summary();
+        assert_eq!(world.differences(), []);
+        assert_eq!((summary.open, summary.refused, summary.out_of_order), (0, 0, 0), "{summary:?}");
+        assert_eq!(summary.repeats_differing, 0, "{summary:?}");
+        assert!(summary.violations.is_empty(), "{:?}", world.org.violations());
+        let repeats: usize = self.repeated().map(|(_, posts)| posts.len() - 1).sum();
+        assert_eq!(summary.duplicates, repeats as u64);
+        for (id, (outcome, _)) in &self.outcomes {
+            assert_eq!(outcome.status, OutcomeStatus::Accepted, "event {id}");
+        }
+        repeats
     }
 
     /// What is wrong with the repeats: an event is sent again, word for word, only where its
@@ -238,7 +255,7 @@ fn decode<T: codec::Schemed>(stored: &Stored) -> T {
     codec::decode(value).expect("the topic holds what its schema says")
 }
 
-fn site(seed: u64, calls: u64) -> EngageConfig {
+pub(super) fn site(seed: u64, calls: u64) -> EngageConfig {
     EngageConfig {
         seed,
         calls,
@@ -248,7 +265,7 @@ fn site(seed: u64, calls: u64) -> EngageConfig {
     }
 }
 
-fn org(dedup: bool) -> GcConfig {
+pub(super) fn org(dedup: bool) -> GcConfig {
     GcConfig { requests_per_minute: 30_000, dedup, ..GcConfig::default() }
 }
 
@@ -317,9 +334,10 @@ fn held_twice(world: &World) -> BTreeSet<String> {
 fn say(world: &World, books: &Books, assumed: usize) {
     let summary = world.org.summary();
     eprintln!(
-        "kills {KILLS} points {0}/{0} calls {CALLS} events {1} repeats {2} assumed_applied \
-         {assumed} lost {3}",
+        "kills {KILLS} points {0}/{0} calls {1} events {2} repeats {3} assumed_applied \
+         {assumed} lost {4}",
         POINTS.len(),
+        world.site.progress().total,
         books.posts.len(),
         summary.duplicates,
         books.lost().len(),
@@ -385,25 +403,20 @@ fn accepted() -> Outcome {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_kills_leave_the_truth_and_repeats_of_what_was_open_only() {
-    let settings = Settings::default();
-    let world = World::new(site(7, CALLS), org(true), &settings).await;
-    let lives = play(&world, 7).await;
+    survive(site(7, CALLS), &Settings::default()).await;
+}
+
+/// Twenty kills of a process that does everything: the truth must be there, and no repeats but of
+/// what was open.
+pub(super) async fn survive(site: EngageConfig, settings: &Settings) {
+    let seed = site.seed;
+    let world = World::new(site, org(true), settings).await;
+    let lives = play(&world, seed).await;
     let books = Books::open(&world);
     say(&world, &books, 0);
-    books.assert_complete();
-    assert_eq!(books.wrong_repeats(&lives, &settings), Vec::<String>::new());
-
-    let summary = world.org.summary();
-    assert_eq!(world.differences(), []);
-    assert_eq!((summary.open, summary.refused, summary.out_of_order), (0, 0, 0), "{summary:?}");
-    assert_eq!(summary.repeats_differing, 0, "{summary:?}");
-    assert!(summary.violations.is_empty(), "{:?}", world.org.violations());
-    let repeats: usize = books.repeated().map(|(_, posts)| posts.len() - 1).sum();
-    assert_eq!(summary.duplicates, repeats as u64);
+    assert_eq!(books.wrong_repeats(&lives, settings), Vec::<String>::new());
+    let repeats = books.assert_truth(&world);
     assert!(repeats > 0, "a process held after a POST leaves at least that one open");
-    for (id, (outcome, _)) in &books.outcomes {
-        assert_eq!(outcome.status, OutcomeStatus::Accepted, "event {id}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

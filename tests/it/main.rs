@@ -5,6 +5,7 @@ mod cli;
 mod faults;
 mod feeder;
 mod front;
+mod kafka;
 mod kill;
 mod program;
 mod running;

@@ -1,8 +1,10 @@
 //! Trunkline in a process of its own, between two simulators in this one: so that it can be killed
 //! while the world it lives in goes on.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,6 +15,7 @@ use trunkline::clock::{self, Elapsed};
 use trunkline::drive::rehearsal::{TOLERANCE_MS, know};
 use trunkline::log::Log;
 use trunkline::log::embedded::Embedded;
+use trunkline::log::kafka::Kafka;
 use trunkline_schemas::{Stored, Topic};
 use trunkline_sim::compare::{Difference, compare};
 use trunkline_sim::engage::{self, EngageConfig, EngageSim};
@@ -38,9 +41,19 @@ pub(super) async fn until(what: &str, limit: Duration, mut holds: impl FnMut() -
     }
 }
 
+/// Where Trunkline keeps its log.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// In the directory of the world.
+    Embedded,
+    /// On the broker at this address.
+    Kafka(String),
+}
+
 /// How Trunkline is configured.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
+    pub(super) log: Place,
     pub(super) bridges: &'static [&'static str],
     pub(super) partitions: u32,
     pub(super) requests_per_minute: u32,
@@ -53,6 +66,7 @@ impl Default for Settings {
     /// An allowance that is never the bottleneck.
     fn default() -> Self {
         Self {
+            log: Place::Embedded,
             bridges: &["b1", "b2"],
             partitions: 2,
             requests_per_minute: 30_000,
@@ -67,6 +81,9 @@ impl Default for Settings {
 pub(super) struct World {
     pub(super) site: EngageSim,
     pub(super) org: GcSim,
+    client_id: String,
+    settings: Settings,
+    processes: Cell<u32>,
     dir: tempfile::TempDir,
 }
 
@@ -91,20 +108,27 @@ impl World {
         if let Some(pem) = org.ca_pem() {
             write("ca.pem", pem);
         }
-        write("trunkline.toml", &toml(&site, &org, &client_id, settings));
-        Self { site, org, dir }
+        let (settings, processes) = (settings.clone(), Cell::new(0));
+        Self { site, org, client_id, settings, processes, dir }
     }
 
-    /// Starts Trunkline; `hold` names a point and how often it is passed before it holds.
+    /// Starts Trunkline with all bridges; `hold` names a point and how often it is passed before it
+    /// holds.
     pub(super) fn run(&self, hold: Option<(&'static str, u64)>) -> Process {
-        let hold_file = self.dir.path().join("held");
-        if hold_file.exists() {
-            fs::remove_file(&hold_file).expect("the hold file can be removed");
-        }
-        let lines = self.dir.path().join("lines");
+        self.run_with(self.settings.bridges, hold)
+    }
+
+    /// Starts Trunkline with these bridges.
+    pub(super) fn run_with(&self, bridges: &[&str], hold: Option<(&'static str, u64)>) -> Process {
+        let number = self.processes.get();
+        self.processes.set(number + 1);
+        let file = |name: &str| self.dir.path().join(format!("{name}-{number}"));
+        let (config, hold_file, lines) = (file("trunkline.toml"), file("held"), file("lines"));
+        let text = toml(&self.site, &self.org, &self.client_id, &self.settings, bridges);
+        fs::write(&config, text).expect("the directory can be written");
         let stderr = File::create(&lines).expect("the log lines have a file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
-        command.arg("run").arg("--config").arg(self.dir.path().join("trunkline.toml"));
+        command.arg("run").arg("--config").arg(&config);
         if let Some((point, nth)) = hold {
             command.env("TRUNKLINE_HOLD_AT", format!("{point}@{nth}"));
             command.env("TRUNKLINE_HOLD_FILE", &hold_file);
@@ -122,7 +146,14 @@ impl World {
 
     /// The records of a topic, partition by partition. No process may be running.
     pub(super) fn records(&self, topic: Topic) -> Vec<Stored> {
-        records(&self.log_dir(), topic)
+        match &self.settings.log {
+            Place::Embedded => records(&self.log_dir(), topic),
+            Place::Kafka(address) => {
+                let log =
+                    Kafka::open(&super::kafka::broker::config(address, "")).expect("a broker");
+                records_of(&*log, topic)
+            }
+        }
     }
 
     /// What differs between the ledger and the truth.
@@ -157,6 +188,10 @@ impl World {
 /// The records of a topic of the log in a directory, partition by partition.
 pub(super) fn records(dir: &Path, topic: Topic) -> Vec<Stored> {
     let log = Embedded::open(dir, Arc::new(clock::now_ms)).expect("the log is free");
+    records_of(&*log, topic)
+}
+
+fn records_of(log: &dyn Log, topic: Topic) -> Vec<Stored> {
     let layouts = log.layouts().expect("the log can be read");
     let layout = layouts.iter().find(|layout| layout.topic == topic).expect("the topic is there");
     let mut all = Vec::new();
@@ -172,18 +207,28 @@ pub(super) fn records(dir: &Path, topic: Topic) -> Vec<Stored> {
     all
 }
 
-fn toml(site: &EngageSim, org: &GcSim, client_id: &str, settings: &Settings) -> String {
+fn toml(
+    site: &EngageSim,
+    org: &GcSim,
+    client_id: &str,
+    settings: &Settings,
+    bridges: &[&str],
+) -> String {
     let (sip, vq, org_url) = (site.addr(), site.vq_addr(), org.base_url());
     let ca_file = org.ca_pem().map_or("", |_| "ca_file = \"ca.pem\"");
-    let Settings { bridges, partitions, requests_per_minute, burst, requests_in_flight, deadline } =
-        settings;
-    let deadline = deadline.as_secs();
+    let Settings { partitions, requests_per_minute, burst, requests_in_flight, .. } = settings;
+    let deadline = settings.deadline.as_secs();
+    let log = match &settings.log {
+        Place::Embedded => "[log.embedded]\npath = \"log\"".to_owned(),
+        Place::Kafka(address) => {
+            format!("[log.kafka]\nbrokers = [\"{address}\"]\nreplication = 1")
+        }
+    };
     format!(
         r#"
 [admin]
 listen = "127.0.0.1:0"
-[log.embedded]
-path = "log"
+{log}
 [topics]
 conversation_partitions = {partitions}
 [bridge]
@@ -240,6 +285,27 @@ impl Process {
         .await;
     }
 
+    /// Where its admin listener is, once it has said so.
+    pub(super) async fn admin(&mut self, limit: Duration) -> SocketAddr {
+        let mut address = None;
+        until("the process says that it runs", limit, || {
+            self.assert_alive();
+            let said = fs::read_to_string(&self.lines).unwrap_or_default();
+            let (_, rest) = said.split_once("admin_address=").unwrap_or_default();
+            address = rest.split_whitespace().next().and_then(|word| word.parse().ok());
+            address.is_some()
+        })
+        .await;
+        address.expect("it was found")
+    }
+
+    /// Sends it a signal, by its name without `SIG`.
+    pub(super) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let told = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(told.expect("there is kill").success(), "it can be told {name}");
+    }
+
     /// Kills it with SIGKILL.
     pub(super) fn kill(mut self) {
         self.assert_alive();
@@ -252,9 +318,7 @@ impl Process {
     pub(super) async fn terminate(mut self, limit: Duration) -> (ExitStatus, Duration) {
         self.assert_alive();
         let watch = Elapsed::start();
-        let pid = self.child.id().to_string();
-        let told = Command::new("kill").args(["-TERM", &pid]).status().expect("there is kill");
-        assert!(told.success(), "{told:?}");
+        self.signal("TERM");
         let mut ended = None;
         until("the process stops", limit, || {
             ended = self.child.try_wait().expect("a child can be asked");

@@ -28,7 +28,7 @@ const START_MAX: Duration = Duration::from_secs(90);
 const CLUSTER_ID: &str = "Vp1m8nLpTRyTb2uJ0K3sPA";
 
 /// A broker that belongs to one test.
-pub(super) struct Broker {
+pub(crate) struct Broker {
     directory: TempDir,
     libs: PathBuf,
     port: u16,
@@ -63,7 +63,7 @@ impl Drop for Turn {
 impl Broker {
     /// Starts one with these lines more in its settings; `None` where that is impossible here,
     /// which is said.
-    pub(super) fn start(test: &str, settings: &str) -> Option<Self> {
+    pub(crate) fn start(test: &str, settings: &str) -> Option<Self> {
         match jars() {
             Ok(libs) => {
                 let turn = Turn::take();
@@ -99,12 +99,12 @@ impl Broker {
     }
 
     /// Where it listens.
-    pub(super) fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
     /// Ends it with SIGKILL and returns when it is gone.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut keeper) = self.keeper.take() {
             drop(keeper.stdin.take());
             keeper.wait().expect("the broker ends");
@@ -112,7 +112,7 @@ impl Broker {
     }
 
     /// Starts it again on what it has left on disk.
-    pub(super) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.kill();
         self.run();
     }
@@ -160,7 +160,7 @@ impl Drop for Broker {
 }
 
 /// Opens the log on a broker that may still be starting.
-pub(super) fn open(broker: &Broker, prefix: &str) -> Arc<Kafka> {
+pub(crate) fn open(broker: &Broker, prefix: &str) -> Arc<Kafka> {
     let config = config(&broker.address(), prefix);
     let watch = Elapsed::start();
     loop {
@@ -173,7 +173,7 @@ pub(super) fn open(broker: &Broker, prefix: &str) -> Arc<Kafka> {
 }
 
 /// A configuration for topics under a prefix.
-pub(super) fn config(address: &str, prefix: &str) -> KafkaConfig {
+pub(crate) fn config(address: &str, prefix: &str) -> KafkaConfig {
     KafkaConfig {
         brokers: vec![address.to_owned()],
         prefix: prefix.to_owned(),
@@ -184,7 +184,7 @@ pub(super) fn config(address: &str, prefix: &str) -> KafkaConfig {
 
 /// The address of the broker that tests share, once it answers; `None` where there is none, which
 /// is said.
-pub(super) fn shared(test: &str) -> Option<String> {
+pub(crate) fn shared(test: &str) -> Option<String> {
     static SHARED: OnceLock<Result<Broker, String>> = OnceLock::new();
     if let Ok(address) = std::env::var("TRUNKLINE_TEST_KAFKA") {
         return Some(address);
@@ -202,13 +202,13 @@ pub(super) fn shared(test: &str) -> Option<String> {
 }
 
 /// A prefix nobody else uses.
-pub(super) fn prefix(test: &str) -> String {
+pub(crate) fn prefix(test: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("{test}-{}-{}.", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Says what the runner of tests would keep to itself.
-pub(super) fn announce(text: &str) {
+pub(crate) fn announce(text: &str) {
     writeln!(std::io::stderr(), "{text}").expect("standard error can be written");
 }
 

@@ -1,8 +1,9 @@
 //! The log on a real Kafka: the conformance suite, refusals, owners that meet, brokers that die.
 
-mod broker;
+pub(crate) mod broker;
 mod cluster;
 mod crash;
+mod killed;
 mod members;
 mod owners;
 mod work;

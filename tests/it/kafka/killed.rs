@@ -1,0 +1,197 @@
+//! Processes that share one Kafka log: killed, stopped and frozen while calls are made. The
+//! simulators and the broker live on. Times are printed, not judged: they are the machine's too.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use trunkline::clock::Elapsed;
+use trunkline_sim::engage::EngageConfig;
+
+use super::broker::{Broker, announce, open};
+use crate::kill::{Books, org, site, survive};
+use crate::program::get;
+use crate::running::{Place, Process, Settings, World, until};
+
+/// Partitions of hashed topics.
+const PARTITIONS: u32 = 2;
+/// Tasks of an installation: the conversations of the one domain, and the sinks.
+const TASKS: u32 = 1 + PARTITIONS;
+/// The two processes, by the bridge each of them runs.
+const BRIDGES: [&str; 2] = ["b1", "b2"];
+/// How long a process is frozen.
+const FROZEN: Duration = Duration::from_secs(30);
+/// How long anything else may take.
+const MOMENT_MAX: Duration = Duration::from_mins(1);
+
+fn settings(broker: &Broker) -> Settings {
+    Settings {
+        log: Place::Kafka(broker.address()),
+        partitions: PARTITIONS,
+        bridges: &BRIDGES,
+        ..Settings::default()
+    }
+}
+
+/// Calls over so many seconds.
+fn calls(seed: u64, per_second: f64, seconds: f64) -> EngageConfig {
+    EngageConfig { rate_per_second: per_second, ..site(seed, (per_second * seconds) as u64) }
+}
+
+/// How many tasks the process at this admin listener owns, and whether it is ready.
+fn owned(admin: SocketAddr) -> Option<(u32, bool)> {
+    let (_, metrics) = get(admin, "/metrics")?;
+    let line = metrics.lines().find(|line| line.starts_with("trunkline_partitions_owned "))?;
+    let (status, _) = get(admin, "/readyz")?;
+    Some((line.split(' ').nth(1)?.parse().ok()?, status == 200))
+}
+
+/// A process and its admin listener.
+struct Member {
+    process: Process,
+    admin: SocketAddr,
+}
+
+impl Member {
+    async fn start(world: &World, bridge: &str) -> Self {
+        let mut process = world.run_with(&[bridge], None);
+        let admin = process.admin(MOMENT_MAX).await;
+        Self { process, admin }
+    }
+
+    /// Waits until it owns so many tasks and is ready; returns after how long.
+    async fn owns(&mut self, tasks: u32) -> Duration {
+        let watch = Elapsed::start();
+        until(&format!("it owns {tasks} tasks"), MOMENT_MAX, || {
+            self.process.assert_alive();
+            owned(self.admin) == Some((tasks, true))
+        })
+        .await;
+        watch.time()
+    }
+}
+
+/// Waits until members share all tasks, each of them at least one.
+async fn shared(members: &[&Member]) {
+    until("all tasks are shared out", MOMENT_MAX, || {
+        let counts: Vec<_> = members.iter().filter_map(|member| owned(member.admin)).collect();
+        let all: u32 = counts.iter().map(|(tasks, _)| tasks).sum();
+        let good = |(tasks, ready): &(u32, bool)| *tasks > 0 && *ready;
+        counts.len() == members.len() && all == TASKS && counts.iter().all(good)
+    })
+    .await;
+}
+
+/// Waits until the organisation was told so many events more.
+async fn told(world: &World, more: u64) {
+    let goal = world.org.summary().events + more;
+    until("the organisation is told more", MOMENT_MAX, || world.org.summary().events >= goal).await;
+}
+
+/// Events that may be open at one moment: a request for each that may be under way.
+fn open_most(settings: &Settings) -> usize {
+    (settings.partitions * settings.requests_in_flight * 100) as usize
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_kills_on_kafka_leave_the_truth() {
+    let Some(broker) = Broker::start("twenty kills on Kafka", "") else { return };
+    drop(open(&broker, ""));
+    survive(calls(23, 1.5, 240.0), &settings(&broker)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_killed_in_turn_take_over_from_each_other() {
+    const ROUNDS: usize = 6;
+    let Some(broker) = Broker::start("two processes killed in turn", "") else { return };
+    drop(open(&broker, ""));
+    let settings = settings(&broker);
+    let world = World::new(calls(29, 3.0, 80.0), org(true), &settings).await;
+    let mut one = Member::start(&world, BRIDGES[0]).await;
+    let mut other = Member::start(&world, BRIDGES[1]).await;
+    let mut took = Vec::new();
+    for round in 0..ROUNDS {
+        shared(&[&one, &other]).await;
+        told(&world, 20).await;
+        // The first goes, the second takes over, and a new one joins it.
+        one.process.kill();
+        took.push(other.owns(TASKS).await);
+        told(&world, 5).await;
+        one = other;
+        other = Member::start(&world, BRIDGES[round % 2]).await;
+    }
+    let progress = world.site.progress();
+    assert!(progress.finished < progress.total, "the calls were over too soon: {progress:?}");
+    world.told(&mut one.process, Duration::from_mins(2)).await;
+    one.process.stop().await;
+    other.process.stop().await;
+
+    let books = Books::open(&world);
+    let repeats = books.assert_truth(&world);
+    let most = ROUNDS * open_most(&settings);
+    assert!(repeats <= most, "{repeats} events were sent again, {most} can have been open");
+    let milliseconds: Vec<_> = took.iter().map(Duration::as_millis).collect();
+    announce(&format!(
+        "{ROUNDS} processes killed in turn: take-over after {milliseconds:?} ms, events {}, \
+         repeats {repeats}, lost 0",
+        world.org.summary().events
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_is_told_to_stop_hands_over_at_once() {
+    let Some(broker) = Broker::start("a planned restart", "") else { return };
+    drop(open(&broker, ""));
+    let settings = settings(&broker);
+    let world = World::new(calls(31, 3.0, 25.0), org(true), &settings).await;
+    let one = Member::start(&world, BRIDGES[0]).await;
+    let mut other = Member::start(&world, BRIDGES[1]).await;
+    shared(&[&one, &other]).await;
+    told(&world, 20).await;
+    one.process.stop().await;
+    let took = other.owns(TASKS).await;
+    let mut again = Member::start(&world, BRIDGES[0]).await;
+    shared(&[&again, &other]).await;
+    world.told(&mut again.process, Duration::from_mins(2)).await;
+    again.process.stop().await;
+    other.process.stop().await;
+    let repeats = Books::open(&world).assert_truth(&world);
+    announce(&format!("planned restart: the other owned everything after {} ms", took.as_millis()));
+    assert_eq!(repeats, 0, "a graceful stop leaves nothing open");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_process_sends_nothing_when_it_wakes_up() {
+    let Some(broker) = Broker::start("a frozen process", "") else { return };
+    drop(open(&broker, ""));
+    let settings = settings(&broker);
+    let world = World::new(calls(37, 3.0, 60.0), org(true), &settings).await;
+    let frozen = Member::start(&world, BRIDGES[0]).await;
+    let mut other = Member::start(&world, BRIDGES[1]).await;
+    shared(&[&frozen, &other]).await;
+    told(&world, 20).await;
+
+    frozen.process.signal("STOP");
+    let watch = Elapsed::start();
+    let took = other.owns(TASKS).await;
+    until("it has been frozen for long enough", FROZEN * 2, || watch.time() >= FROZEN).await;
+    let before = world.org.summary().duplicates;
+    frozen.process.signal("CONT");
+    // It notices that it is no member any more, and becomes one again.
+    shared(&[&frozen, &other]).await;
+    let mut frozen = frozen;
+    world.told(&mut frozen.process, Duration::from_mins(2)).await;
+    frozen.process.stop().await;
+    other.process.stop().await;
+
+    let books = Books::open(&world);
+    let repeats = books.assert_truth(&world);
+    let after = world.org.summary().duplicates - before;
+    announce(&format!(
+        "frozen for {} s: take-over after {} ms, repeats {repeats}, of those {after} when it woke up, \
+         lost 0",
+        FROZEN.as_secs(),
+        took.as_millis()
+    ));
+    let most = open_most(&settings);
+    assert!(repeats <= most, "{repeats} events were sent again, {most} can have been open");
+}
