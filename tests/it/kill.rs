@@ -41,7 +41,7 @@ const SPEED: f64 = 30.0;
 /// How long a point or a progress may take to come.
 const MOMENT_MAX: Duration = Duration::from_mins(1);
 /// How long the last process may take for what the others left.
-const LAST_MAX: Duration = Duration::from_secs(90);
+const LAST_MAX: Duration = Duration::from_mins(4);
 
 /// Seeded draws (SplitMix64), so that a run can be played again.
 pub(super) struct Draw(pub(super) u64);
