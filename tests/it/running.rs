@@ -15,7 +15,7 @@ use trunkline::clock::{self, Elapsed};
 use trunkline::drive::rehearsal::{TOLERANCE_MS, know};
 use trunkline::log::Log;
 use trunkline::log::embedded::Embedded;
-use trunkline::log::kafka::Kafka;
+use trunkline::log::kafka::{Kafka, KafkaConfig};
 use trunkline_schemas::{Stored, Topic};
 use trunkline_sim::compare::{Difference, compare};
 use trunkline_sim::engage::{self, EngageConfig, EngageSim};
@@ -46,8 +46,8 @@ pub(super) async fn until(what: &str, limit: Duration, mut holds: impl FnMut() -
 pub(super) enum Place {
     /// In the directory of the world.
     Embedded,
-    /// On the broker at this address.
-    Kafka(String),
+    /// On these brokers, each of which keeps everything.
+    Kafka(Vec<String>),
 }
 
 /// How Trunkline is configured.
@@ -148,10 +148,9 @@ impl World {
     pub(super) fn records(&self, topic: Topic) -> Vec<Stored> {
         match &self.settings.log {
             Place::Embedded => records(&self.log_dir(), topic),
-            Place::Kafka(address) => {
-                let log =
-                    Kafka::open(&super::kafka::broker::config(address, "")).expect("a broker");
-                records_of(&*log, topic)
+            Place::Kafka(brokers) => {
+                let config = KafkaConfig { brokers: brokers.clone(), ..KafkaConfig::default() };
+                records_of(&*Kafka::open(&config).expect("a broker"), topic)
             }
         }
     }
@@ -220,8 +219,8 @@ fn toml(
     let deadline = settings.deadline.as_secs();
     let log = match &settings.log {
         Place::Embedded => "[log.embedded]\npath = \"log\"".to_owned(),
-        Place::Kafka(address) => {
-            format!("[log.kafka]\nbrokers = [\"{address}\"]\nreplication = 1")
+        Place::Kafka(brokers) => {
+            format!("[log.kafka]\nbrokers = {brokers:?}\nreplication = {}", brokers.len())
         }
     };
     format!(

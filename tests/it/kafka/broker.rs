@@ -27,6 +27,10 @@ const START_MAX: Duration = Duration::from_secs(90);
 /// Of the cluster, which lives no longer than its test.
 const CLUSTER_ID: &str = "Vp1m8nLpTRyTb2uJ0K3sPA";
 
+/// Directories of the controllers of a cluster of three.
+const VOTERS: [&str; 3] =
+    ["3Db5QLSqSZieL3rJBUUegA", "L3rJBUUegA3Db5QLSqSZig", "SqSZieL3rJBUUegA3Db5Qw"];
+
 /// A broker that belongs to one test.
 pub(crate) struct Broker {
     directory: TempDir,
@@ -77,20 +81,48 @@ impl Broker {
     }
 
     fn start_with(libs: PathBuf, settings: &str, turn: Option<Turn>) -> Self {
-        let directory = tempfile::tempdir().expect("a directory for the broker");
         let [port, control] = ports();
+        let quorum = format!("127.0.0.1:{control}");
+        let node = Node { id: 1, port, control, quorum, brokers: 1 };
+        Self::of(&libs, &node, &["--standalone"], settings, turn)
+    }
+
+    /// Starts three that are one cluster: each keeps everything, two of them suffice.
+    pub(crate) fn start_three(test: &str) -> Option<Vec<Self>> {
+        let libs = jars().map_err(|why| skip(test, &why)).ok()?;
+        let mut turn = Some(Turn::take());
+        let places = [(); 3].map(|()| ports());
+        let quorum: Vec<_> =
+            places.iter().map(|[_, control]| format!("127.0.0.1:{control}")).collect();
+        let voters: Vec<_> = (1..)
+            .zip(&quorum)
+            .zip(VOTERS)
+            .map(|((id, address), directory)| format!("{id}@{address}:{directory}"))
+            .collect();
+        let (quorum, voters) = (quorum.join(","), voters.join(","));
+        let start = |(id, [port, control]): (u32, [u16; 2])| {
+            let node = Node { id, port, control, quorum: quorum.clone(), brokers: 3 };
+            Self::of(&libs, &node, &["--initial-controllers", &voters], "", turn.take())
+        };
+        Some((1..).zip(places).map(start).collect())
+    }
+
+    fn of(libs: &Path, node: &Node, how: &[&str], settings: &str, turn: Option<Turn>) -> Self {
+        let directory = tempfile::tempdir().expect("a directory for the broker");
         let write = |name: &str, text: &str| {
             fs::write(directory.path().join(name), text).expect("the directory can be written");
         };
         let data = directory.path().join("data");
-        write("server.properties", &properties(port, control, &data, settings));
+        write("server.properties", &properties(node, &data, settings));
         write("log4j2.properties", LOGGING);
-        let mut broker = Self { directory, libs, port, keeper: None, _turn: turn };
+        let libs = libs.to_owned();
+        let mut broker = Self { directory, libs, port: node.port, keeper: None, _turn: turn };
         let formatted = Command::new("java")
             .arg("-cp")
             .arg(broker.classes())
-            .args(["kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER_ID, "-c"])
+            .args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"])
             .arg(broker.path("server.properties"))
+            .args(how)
             .output()
             .expect("java starts");
         assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stderr));
@@ -280,24 +312,39 @@ fn ports() -> [u16; 2] {
     [(); 2].map(|()| free.next().expect("a free port below those of connections"))
 }
 
-fn properties(port: u16, control: u16, data: &Path, settings: &str) -> String {
+/// One broker of a cluster, each of which is a controller too.
+struct Node {
+    id: u32,
+    port: u16,
+    control: u16,
+    /// Addresses of all controllers.
+    quorum: String,
+    /// Brokers there are: each keeps everything, and a majority of them must have it.
+    brokers: u32,
+}
+
+fn properties(node: &Node, data: &Path, settings: &str) -> String {
+    let Node { id, port, control, quorum, brokers } = node;
+    let enough = brokers / 2 + 1;
     format!(
         "process.roles=broker,controller
-node.id=1
-controller.quorum.bootstrap.servers=127.0.0.1:{control}
+node.id={id}
+controller.quorum.bootstrap.servers={quorum}
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{control}
 advertised.listeners=PLAINTEXT://127.0.0.1:{port}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 log.dirs={data}
-offsets.topic.replication.factor=1
+default.replication.factor={brokers}
+min.insync.replicas={enough}
+offsets.topic.replication.factor={brokers}
 offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor={brokers}
+transaction.state.log.min.isr={enough}
 transaction.state.log.num.partitions=4
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.replication.factor={brokers}
+share.coordinator.state.topic.min.isr={enough}
 group.initial.rebalance.delay.ms=0
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500

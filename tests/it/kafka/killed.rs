@@ -2,6 +2,7 @@
 //! simulators and the broker live on. Times are printed, not judged: they are the machine's too.
 
 use std::net::SocketAddr;
+use std::slice::from_ref;
 use std::time::Duration;
 
 use trunkline::clock::Elapsed;
@@ -23,9 +24,9 @@ const FROZEN: Duration = Duration::from_secs(30);
 /// How long anything else may take.
 const MOMENT_MAX: Duration = Duration::from_mins(1);
 
-fn settings(broker: &Broker) -> Settings {
+fn settings(brokers: &[Broker]) -> Settings {
     Settings {
-        log: Place::Kafka(broker.address()),
+        log: Place::Kafka(brokers.iter().map(Broker::address).collect()),
         partitions: PARTITIONS,
         bridges: &BRIDGES,
         ..Settings::default()
@@ -96,7 +97,32 @@ fn open_most(settings: &Settings) -> usize {
 async fn twenty_kills_on_kafka_leave_the_truth() {
     let Some(broker) = Broker::start("twenty kills on Kafka", "") else { return };
     drop(open(&broker, ""));
-    survive(calls(23, 1.5, 240.0), &settings(&broker)).await;
+    survive(calls(23, 1.5, 240.0), &settings(from_ref(&broker))).await;
+}
+
+/// The cluster loses one of three brokers and gets it back; what was acknowledged is on the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_three_brokers_is_killed_under_load() {
+    let Some(mut brokers) = Broker::start_three("one of three brokers killed") else { return };
+    brokers.iter().for_each(|broker| drop(open(broker, "")));
+    let world = World::new(calls(41, 3.0, 60.0), org(true), &settings(&brokers)).await;
+    let mut process = world.run(None);
+    told(&world, 40).await;
+    let watch = Elapsed::start();
+    brokers[0].kill();
+    told(&world, 40).await;
+    let gone_ms = watch.ms();
+    brokers[0].restart();
+    told(&world, 40).await;
+    let progress = world.site.progress();
+    assert!(progress.finished < progress.total, "the calls were over too soon: {progress:?}");
+    world.told(&mut process, Duration::from_mins(2)).await;
+    process.stop().await;
+    let repeats = Books::open(&world).assert_truth(&world);
+    announce(&format!(
+        "one of three brokers killed: 40 events later after {gone_ms} ms, repeats {repeats}, lost 0"
+    ));
+    assert_eq!(repeats, 0, "nobody who sends was killed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -104,7 +130,7 @@ async fn two_processes_killed_in_turn_take_over_from_each_other() {
     const ROUNDS: usize = 6;
     let Some(broker) = Broker::start("two processes killed in turn", "") else { return };
     drop(open(&broker, ""));
-    let settings = settings(&broker);
+    let settings = settings(from_ref(&broker));
     let world = World::new(calls(29, 3.0, 80.0), org(true), &settings).await;
     let mut one = Member::start(&world, BRIDGES[0]).await;
     let mut other = Member::start(&world, BRIDGES[1]).await;
@@ -141,7 +167,7 @@ async fn two_processes_killed_in_turn_take_over_from_each_other() {
 async fn a_process_that_is_told_to_stop_hands_over_at_once() {
     let Some(broker) = Broker::start("a planned restart", "") else { return };
     drop(open(&broker, ""));
-    let settings = settings(&broker);
+    let settings = settings(from_ref(&broker));
     let world = World::new(calls(31, 3.0, 25.0), org(true), &settings).await;
     let one = Member::start(&world, BRIDGES[0]).await;
     let mut other = Member::start(&world, BRIDGES[1]).await;
@@ -163,7 +189,7 @@ async fn a_process_that_is_told_to_stop_hands_over_at_once() {
 async fn a_frozen_process_sends_nothing_when_it_wakes_up() {
     let Some(broker) = Broker::start("a frozen process", "") else { return };
     drop(open(&broker, ""));
-    let settings = settings(&broker);
+    let settings = settings(from_ref(&broker));
     let world = World::new(calls(37, 3.0, 60.0), org(true), &settings).await;
     let frozen = Member::start(&world, BRIDGES[0]).await;
     let mut other = Member::start(&world, BRIDGES[1]).await;
