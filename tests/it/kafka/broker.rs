@@ -71,7 +71,7 @@ impl Broker {
         match jars() {
             Ok(libs) => {
                 let turn = Turn::take();
-                Some(Self::start_with(libs, settings, Some(turn)))
+                Some(Self::start_with(&libs, settings, Some(turn)))
             }
             Err(why) => {
                 skip(test, &why);
@@ -80,11 +80,11 @@ impl Broker {
         }
     }
 
-    fn start_with(libs: PathBuf, settings: &str, turn: Option<Turn>) -> Self {
+    fn start_with(libs: &Path, settings: &str, turn: Option<Turn>) -> Self {
         let [port, control] = ports();
         let quorum = format!("127.0.0.1:{control}");
         let node = Node { id: 1, port, control, quorum, brokers: 1 };
-        Self::of(&libs, &node, &["--standalone"], settings, turn)
+        Self::of(libs, &node, &["--standalone"], settings, turn)
     }
 
     /// Starts three that are one cluster: each keeps everything, two of them suffice.
@@ -221,7 +221,7 @@ pub(crate) fn shared(test: &str) -> Option<String> {
     if let Ok(address) = std::env::var("TRUNKLINE_TEST_KAFKA") {
         return Some(address);
     }
-    match SHARED.get_or_init(|| jars().map(|libs| Broker::start_with(libs, "", None))) {
+    match SHARED.get_or_init(|| jars().map(|libs| Broker::start_with(&libs, "", None))) {
         Ok(broker) => {
             drop(open(broker, "ready."));
             Some(broker.address())

@@ -104,7 +104,9 @@ async fn twenty_kills_on_kafka_leave_the_truth() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_of_three_brokers_is_killed_under_load() {
     let Some(mut brokers) = Broker::start_three("one of three brokers killed") else { return };
-    brokers.iter().for_each(|broker| drop(open(broker, "")));
+    for broker in &brokers {
+        drop(open(broker, ""));
+    }
     let world = World::new(calls(41, 3.0, 60.0), org(true), &settings(&brokers)).await;
     let mut process = world.run(None);
     told(&world, 40).await;
