@@ -106,12 +106,16 @@ impl Load {
 
     /// The next event, twice: as each bridge tells it.
     pub(crate) fn next_pair(&mut self) -> anyhow::Result<[Record; 2]> {
+        self.next_pair_at(BEGIN_US + (self.events + 1) * 1_000_000 / EVENTS_PER_SECOND)
+    }
+
+    /// The next event, at this time of the switch (microseconds since 1970).
+    pub(crate) fn next_pair_at(&mut self, at_us: i64) -> anyhow::Result<[Record; 2]> {
         self.at = (self.at + 1) % self.live.len();
         let slot = self.at;
         let call = &self.live[slot];
         let template = &self.models[call.model][call.next];
         self.events += 1;
-        let at_us = BEGIN_US + self.events * 1_000_000 / EVENTS_PER_SECOND;
         let raw = event(template, call.number, slot, self.events, at_us);
         let last = call.next + 1 == self.models[call.model].len();
         if last {
