@@ -21,11 +21,16 @@ const MODELS: [&str; 4] = [
     include_str!("../../processors/cases/models/03a-abandoned-in-queue.jsonl"),
 ];
 
+/// Events of a model that are less apart tell of one happening and come together (microseconds).
+const TOGETHER_US: i64 = 50_000;
+
 /// One event of a model, its ids still to be filled in.
 struct Template {
     stream: Stream,
     name: String,
     text: String,
+    /// Whether the next event of the model tells of the same happening.
+    goes_on: bool,
 }
 
 /// A call under way.
@@ -111,13 +116,15 @@ impl Load {
 
     /// The next event, at this time of the switch (microseconds since 1970).
     pub(crate) fn next_pair_at(&mut self, at_us: i64) -> anyhow::Result<[Record; 2]> {
-        self.at = (self.at + 1) % self.live.len();
         let slot = self.at;
         let call = &self.live[slot];
         let template = &self.models[call.model][call.next];
         self.events += 1;
         let raw = event(template, call.number, slot, self.events, at_us);
         let last = call.next + 1 == self.models[call.model].len();
+        if !template.goes_on {
+            self.at = (self.at + 1) % self.live.len();
+        }
         if last {
             self.live[slot] = self.call();
         } else {
@@ -146,13 +153,21 @@ fn dn(slot: usize) -> String {
 }
 
 fn templates(text: &str) -> anyhow::Result<Vec<Template>> {
-    let mut templates = Vec::new();
+    let mut templates: Vec<Template> = Vec::new();
+    let mut before_us = 0;
     for line in text.lines() {
         let line: Value = serde_json::from_str(line)?;
         let stream = line["stream"].as_str().and_then(Stream::find).unwrap_or(Stream::Dn);
         if stream != Stream::Dn {
             let name = line["event"]["id"].as_str().unwrap_or_default().to_owned();
-            templates.push(Template { stream, name, text: line["event"].to_string() });
+            let time = |unit: &str| line["event"]["time"][unit].as_i64().unwrap_or_default();
+            let at_us = time("TimeinSecs") * 1_000_000 + time("TimeinuSecs");
+            if let Some(before) = templates.last_mut() {
+                before.goes_on = at_us - before_us < TOGETHER_US;
+            }
+            before_us = at_us;
+            let text = line["event"].to_string();
+            templates.push(Template { stream, name, text, goes_on: false });
         }
     }
     Ok(templates)

@@ -15,7 +15,7 @@ use crate::log::{LogError, MAX_RECORD_BYTES};
 
 /// Between two looks at what has been acknowledged. The client can wake nobody but a thread that
 /// does nothing else, and its own waiting goes in steps of 100 ms.
-const LOOK: Duration = Duration::from_micros(100);
+const LOOK: Duration = Duration::from_micros(300);
 
 /// A producer.
 pub(super) struct Producer {

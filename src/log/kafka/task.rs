@@ -1,7 +1,7 @@
 //! The owner of a task: a transactional producer, and a consumer that reads where it is told.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
@@ -13,7 +13,7 @@ use trunkline_schemas::{Offset, Output, Record, Stored};
 use super::client::{CALL_MAX, Meaning, Quiet, STEP_MAX, meaning, unavailable, unknown};
 use super::producer::{Deadline, Producer, check_sizes};
 use super::reader::{Go, Scanned, assign, stored};
-use super::{Inner, READ_BYTES_MAX};
+use super::{Inner, READ_BYTES_MAX, lock};
 use crate::clock::Elapsed;
 use crate::log::{Bounds, LogError, Step, Task, TaskSpec};
 
@@ -21,6 +21,10 @@ use crate::log::{Bounds, LogError, Step, Task, TaskSpec};
 const TAKE_OVER_MAX: Duration = Duration::from_secs(15);
 /// How long a fenced owner asks who has fenced it.
 const ASK_MAX: Duration = Duration::from_secs(1);
+
+/// A poll that served an event of the client has seen no record, and there may be one all the same:
+/// nobody rings twice for one queue.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The owner of a task.
 pub(super) struct Owned {
@@ -40,7 +44,29 @@ pub(super) struct Owned {
 struct Hands {
     producer: Producer,
     consumer: BaseConsumer<Quiet>,
+    /// Rung by the consumer when it has something.
+    bell: Arc<Bell>,
     group: ConsumerGroupMetadata,
+}
+
+/// Wakes the one who waits for it; rung before, it does not let him wait.
+#[derive(Default)]
+struct Bell {
+    rung: Mutex<bool>,
+    heard: Condvar,
+}
+
+impl Bell {
+    fn ring(&self) {
+        *lock(&self.rung) = true;
+        self.heard.notify_one();
+    }
+
+    /// Waits until it is rung, or long enough.
+    fn wait(&self, most: Duration) {
+        let waited = self.heard.wait_timeout_while(lock(&self.rung), most, |rung| !*rung);
+        *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
+    }
 }
 
 /// Why a step did not become what it should.
@@ -64,7 +90,11 @@ impl Owned {
         let producer = Producer::new(&config, Some(&topic)).map_err(failed)?;
         producer.inner.init_transactions(TAKE_OVER_MAX).map_err(failed)?;
         let config = inner.clients.task_consumer(spec.name);
-        let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet).map_err(failed)?;
+        let mut consumer: BaseConsumer<Quiet> =
+            config.create_with_context(Quiet).map_err(failed)?;
+        let bell = Arc::new(Bell::default());
+        let rings = Arc::clone(&bell);
+        consumer.set_nonempty_callback(move || rings.ring());
         // A member's name, so that the cluster refuses one that is a member no more.
         let group = inner.groups.metadata(spec.name).or_else(|| consumer.group_metadata());
         let group = group.ok_or(KafkaError::Canceled).map_err(failed)?;
@@ -72,7 +102,7 @@ impl Owned {
         Ok(Self {
             inner,
             spec: spec.clone(),
-            hands: Some(Hands { producer, consumer, group }),
+            hands: Some(Hands { producer, consumer, bell, group }),
             epochs: (epoch + 1, None),
             position,
             read_to: position,
@@ -185,13 +215,13 @@ impl Task for Owned {
         let (mut found, mut bytes) = (Vec::new(), 0);
         if !self.is_reading && !self.start_reading()? {
             // Nothing can come; the consumer only serves its events.
-            self.hands()?.consumer.poll(wait);
+            self.hands()?.bell.wait(wait);
+            self.hands()?.consumer.poll(Duration::ZERO);
             return Ok(found);
         }
         while found.len() < max && bytes < READ_BYTES_MAX {
-            let left =
-                if found.is_empty() { wait.saturating_sub(watch.time()) } else { Duration::ZERO };
-            match self.hands()?.consumer.poll(left) {
+            // The client's own waiting spins through the last millisecond of it.
+            match self.hands()?.consumer.poll(Duration::ZERO) {
                 Some(Ok(message)) => {
                     let stored = stored(topic, partition, &message);
                     bytes += stored.record.size_bytes();
@@ -203,13 +233,19 @@ impl Task for Owned {
                         break;
                     }
                     Meaning::Nowhere => return Err(LogError::NoSuchPartition { topic, partition }),
-                    Meaning::End | Meaning::Passing if left.is_zero() => break,
                     Meaning::End | Meaning::Passing => {}
                     Meaning::Final => {
                         return Err(unavailable(format!("reading {topic}/{partition}"), error));
                     }
                 },
-                None => break,
+                None if !found.is_empty() => break,
+                None => {
+                    let left = wait.saturating_sub(watch.time());
+                    if left.is_zero() {
+                        break;
+                    }
+                    self.hands()?.bell.wait(left.min(LOOK_AGAIN));
+                }
             }
         }
         if let Some(last) = found.last() {
