@@ -40,7 +40,7 @@ use directory::Directory;
 use event::{Event, Kind};
 use flow::Flow;
 use legs::Input;
-use order::{Order, Since, Streams};
+use order::{Held, Order, Streams};
 use reason::Reason;
 use tell::{Teller, Told};
 
@@ -132,11 +132,11 @@ struct Pending {
 struct Meta {
     copies: Copies,
     streams: Streams,
-    held: Vec<(Offset, Since)>,
     directory_complete: bool,
 }
 
 const META: &str = "meta";
+const HELD: &str = "held/";
 const CALL: &str = "call/";
 const ROW: &str = "row/";
 
@@ -458,7 +458,6 @@ impl ConversationProcessor {
         let meta = Meta {
             copies: self.copies.clone(),
             streams: self.streams.clone(),
-            held: self.order.held(),
             directory_complete: self.directory.complete,
         };
         json(&meta)
@@ -498,6 +497,9 @@ impl Processor for ConversationProcessor {
             let value = self.conversations.get(&id).map(json);
             effects.state.push((format!("{CALL}{id}").into_bytes(), value));
         }
+        for (block, held) in self.order.changes() {
+            effects.state.push((format!("{HELD}{block}").into_bytes(), held.as_ref().map(json)));
+        }
         if std::mem::take(&mut self.dirty) {
             effects.state.push((META.as_bytes().to_vec(), Some(self.meta())));
         }
@@ -512,17 +514,19 @@ impl Processor for ConversationProcessor {
             self.copies = meta.copies;
             self.streams = meta.streams;
             self.directory.complete = meta.directory_complete;
-            self.order = Order::new(self.settings.wait_ms);
-            self.order.expect(meta.held);
         } else if key.starts_with(CALL) {
             let conversation: Conversation = serde_json::from_slice(value).map_err(bad)?;
             self.put_back(conversation);
             self.changed.clear(); // what was read is no change
+        } else if let Some(block) = key.strip_prefix(HELD) {
+            let held: Vec<Held> = serde_json::from_slice(value).map_err(bad)?;
+            let block = block.parse().map_err(|e| format!("state key {key}: {e}"))?;
+            self.order.expect(block, held);
         } else if let Some(row_key) = key.strip_prefix(ROW) {
             self.directory.put(serde_json::from_slice(value).map_err(bad)?);
             self.row_keys.insert(row_key.to_owned());
         } else {
-            return Err(format!("state key {key} is not one of {META}, {CALL}* and {ROW}*"));
+            return Err(format!("state key {key} is none of {META}, {HELD}*, {CALL}*, {ROW}*"));
         }
         Ok(())
     }

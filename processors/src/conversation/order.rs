@@ -7,7 +7,7 @@
 //! which the streams were read changes nothing. Timers run on stream time; the switch's clock only
 //! orders.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use trunkline_schemas::Offset;
@@ -165,46 +165,61 @@ impl Streams {
 type Place = (i64, Stream, String, Offset);
 
 /// Since when an event waits, by both clocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Since {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Since {
     /// The clock of W.
     running_ms: i64,
     /// The clock of the longest wait.
     recorded_ms: i64,
 }
 
-/// An event that waits.
-#[derive(Clone, Debug)]
-struct Waiting<T> {
-    item: T,
-    since: Since,
-}
+/// An event that waits, as it must outlive a restart: its offset, and since when it waits by the
+/// clock of W and by that of the longest wait.
+pub type Held = (Offset, i64, i64);
+
+/// Offsets whose waiting events are kept together: a step rewrites what changed, not all that waits.
+const BLOCK: Offset = 128;
 
 /// The events that wait.
 #[derive(Clone, Debug)]
 pub struct Order<T> {
     wait_ms: i64,
-    waiting: BTreeMap<Place, Waiting<T>>,
+    waiting: BTreeMap<Place, T>,
+    /// Since when each of them waits.
+    since: BTreeMap<Offset, Since>,
     /// The last place given in each stream, so that its own order is kept whatever its clock does.
     last: Vec<(StreamKey, i64)>,
     /// After a restart: the events that waited and have not been read again.
-    expected: Vec<(Offset, Since)>,
+    expected: BTreeMap<Offset, Since>,
+    /// Blocks that changed, and blocks that somebody keeps.
+    touched: BTreeSet<Offset>,
+    kept: BTreeSet<Offset>,
 }
 
 impl<T> Order<T> {
     /// Waits at most `wait_ms` (W).
     pub fn new(wait_ms: i64) -> Self {
-        Self { wait_ms, waiting: BTreeMap::new(), last: Vec::new(), expected: Vec::new() }
+        Self {
+            wait_ms,
+            waiting: BTreeMap::new(),
+            since: BTreeMap::new(),
+            last: Vec::new(),
+            expected: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            kept: BTreeSet::new(),
+        }
     }
 
-    /// Names the events that waited before a restart.
-    pub fn expect(&mut self, waiting: Vec<(Offset, Since)>) {
-        self.expected = waiting;
+    /// Names events of a block that waited before a restart.
+    pub fn expect(&mut self, block: Offset, held: Vec<Held>) {
+        self.kept.insert(block);
+        let since = |(at, running_ms, recorded_ms)| (at, Since { running_ms, recorded_ms });
+        self.expected.extend(held.into_iter().map(since));
     }
 
     /// Offsets of those that have not been read again.
     pub fn expected(&self) -> Vec<Offset> {
-        self.expected.iter().map(|(at, _)| *at).collect()
+        self.expected.keys().copied().collect()
     }
 
     /// How many wait.
@@ -226,33 +241,94 @@ impl<T> Order<T> {
             self.last.push((stream.clone(), at_us));
             at_us
         };
-        let place = (at_us, stream.1, stream.0.clone(), at);
         // One that waited before a restart goes on waiting, as if there had been none.
-        let before = self.expected.iter().position(|(offset, _)| *offset == at);
-        let since = before.map_or(
-            Since { running_ms: streams.running_ms, recorded_ms: streams.recorded_ms },
-            |before| self.expected.remove(before).1,
-        );
-        self.waiting.insert(place, Waiting { item, since });
+        let now = Since { running_ms: streams.running_ms, recorded_ms: streams.recorded_ms };
+        self.since.insert(at, self.expected.remove(&at).unwrap_or(now));
+        self.touched.insert(at.div_euclid(BLOCK));
+        self.waiting.insert((at_us, stream.1, stream.0.clone(), at), item);
     }
 
     /// The next event in order, once nothing older can come or it has waited long enough.
     pub fn pop(&mut self, streams: &Streams) -> Option<T> {
-        let (place, waiting) = self.waiting.first_key_value()?;
+        let (place, _) = self.waiting.first_key_value()?;
+        let at = place.3;
         let due = streams.passed(place.1, place.0)
-            || streams.running_ms - waiting.since.running_ms > self.wait_ms
-            || streams.recorded_ms - waiting.since.recorded_ms > WAIT_MAX_MS;
+            || self.since.get(&at).is_none_or(|since| {
+                streams.running_ms - since.running_ms > self.wait_ms
+                    || streams.recorded_ms - since.recorded_ms > WAIT_MAX_MS
+            });
         if !due {
             return None;
         }
-        self.waiting.pop_first().map(|(_, waiting)| waiting.item)
+        self.since.remove(&at);
+        self.touched.insert(at.div_euclid(BLOCK));
+        self.waiting.pop_first().map(|(_, item)| item)
     }
 
-    /// The events that wait, by offset.
-    pub fn held(&self) -> Vec<(Offset, Since)> {
-        let held = self.waiting.iter().map(|((_, _, _, at), waiting)| (*at, waiting.since));
-        let mut held: Vec<_> = held.collect();
-        held.sort_unstable_by_key(|(at, _)| *at);
-        held
+    /// Blocks that changed since the last time, with the events that wait in each; `None` where
+    /// none does any more.
+    pub fn changes(&mut self) -> Vec<(Offset, Option<Vec<Held>>)> {
+        let mut changes = Vec::new();
+        for block in std::mem::take(&mut self.touched) {
+            let range = block * BLOCK..(block + 1) * BLOCK;
+            let held = self.since.range(range);
+            let held: Vec<Held> =
+                held.map(|(at, since)| (*at, since.running_ms, since.recorded_ms)).collect();
+            if !held.is_empty() {
+                self.kept.insert(block);
+                changes.push((block, Some(held)));
+            } else if self.kept.remove(&block) {
+                changes.push((block, None));
+            }
+        }
+        changes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_keeps_what_changed_of_those_that_wait() {
+        let mut streams = Streams::default();
+        let (call, vq) = (("s".to_owned(), Stream::Call), ("s".to_owned(), Stream::Vq));
+        let mut order = Order::new(2_000);
+        streams.seen("vq", &vq, (1, 1), 5);
+        // Two blocks, of which the second's event passes at once.
+        for (at_us, at) in [(10, 1), (11, 2), (4, 130)] {
+            order.push(&streams, &call, at_us, at, at);
+        }
+        // The third waits behind the others: its own stream never goes back.
+        assert_eq!(
+            order.changes(),
+            [(0, Some(vec![(1, 0, 0), (2, 0, 0)])), (1, Some(vec![(130, 0, 0)]))]
+        );
+        assert_eq!(order.changes(), []);
+        streams.seen("vq", &vq, (1, 2), 11);
+        assert_eq!((order.pop(&streams), order.pop(&streams)), (Some(1), None));
+        assert_eq!(order.changes(), [(0, Some(vec![(2, 0, 0)]))]);
+        streams.seen("vq", &vq, (1, 3), 12);
+        assert_eq!((order.pop(&streams), order.pop(&streams)), (Some(2), Some(130)));
+        // What came and went within a step was never kept.
+        order.push(&streams, &call, 11, 300, 300);
+        assert_eq!(order.pop(&streams), Some(300));
+        assert_eq!(order.changes(), [(0, None), (1, None)]);
+    }
+
+    #[test]
+    fn after_a_restart_they_wait_on_as_if_there_had_been_none() {
+        let streams = Streams { running_ms: 2_000, recorded_ms: 2_000, ..Streams::default() };
+        let call = ("s".to_owned(), Stream::Call);
+        for (since, popped) in [(0, None), (-1, Some(7))] {
+            let mut order = Order::new(2_000);
+            order.expect(0, vec![(7, since, since)]);
+            assert_eq!(order.expected(), [7]);
+            order.push(&streams, &call, 10, 7, 7);
+            assert!(order.expected().is_empty());
+            assert_eq!(order.pop(&streams), popped, "since {since}");
+            let left = popped.is_none().then(|| vec![(7, since, since)]);
+            assert_eq!(order.changes(), [(0, left)]);
+        }
     }
 }
