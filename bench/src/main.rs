@@ -158,10 +158,10 @@ fn print(rows: &[Value], json: bool) -> anyhow::Result<()> {
     if !json {
         println!("{}", line(&|head, _| head.to_owned()).trim_end());
         for row in rows {
-            let cell = |_: &str, key: &str| match &row[key] {
-                Value::Null => String::new(),
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
+            let cell = |_: &str, key: &str| {
+                let value = row.get(key);
+                let text = value.and_then(Value::as_str).map(str::to_owned);
+                text.or_else(|| value.map(Value::to_string)).unwrap_or_default()
             };
             println!("{}", line(&cell).trim_end());
         }

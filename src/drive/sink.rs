@@ -252,10 +252,15 @@ impl<'a> Life<'a> {
                 return Ok(self.wait(1));
             };
             let (cloud, tell) = (Arc::clone(&self.outlet.cloud), self.tell.clone());
+            let watch = Elapsed::start();
             self.outlet.runtime.spawn(async move {
-                let watch = Elapsed::start();
                 point::pass("sink.before_post");
-                let reply = cloud.post(&request(&wave.commands), clock::now_ms()).await;
+                // A process that slept in between may not be the owner any more.
+                let reply = if watch.time() > PROOF_AFTER {
+                    Reply::not_sent("it was not sent in time")
+                } else {
+                    cloud.post(&request(&wave.commands), clock::now_ms()).await
+                };
                 point::pass("sink.after_post");
                 // A loop that has ended hears nothing: the wave is ambiguous, and sent again.
                 let _ = tell.send(Answered { wave: wave.id, reply, took: watch.time() });

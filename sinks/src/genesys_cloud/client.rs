@@ -84,6 +84,13 @@ pub struct Reply {
     pub rate: RateHint,
 }
 
+impl Reply {
+    /// Nothing was sent.
+    pub fn not_sent(why: impl Into<String>) -> Self {
+        silent(Answer::NotSent { why: why.into() })
+    }
+}
+
 /// What GC says of its rate limit, where it does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RateHint {

@@ -349,6 +349,7 @@ group.initial.rebalance.delay.ms=0
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 auto.create.topics.enable=false
+log.cleaner.backoff.ms=100
 {settings}
 ",
         data = data.display()

@@ -22,6 +22,23 @@ pub(super) fn forget_before(address: &str, topic: &str, partition: Partition, of
     }
 }
 
+/// Creates a topic for state that the broker compacts as soon as it can.
+pub(super) fn create_eager(address: &str, name: &str, partitions: u32) {
+    let settings = [
+        ("message.timestamp.type", "LogAppendTime"),
+        ("max.message.bytes", "2097152"),
+        ("cleanup.policy", "compact"),
+        ("min.compaction.lag.ms", "0"),
+        ("min.cleanable.dirty.ratio", "0.001"),
+        // What is written into the newest segment is never compacted: each write begins one.
+        ("segment.ms", "1"),
+    ];
+    let new = NewTopic::new(name, partitions as i32, TopicReplication::Fixed(1));
+    let new = settings.iter().fold(new, |new, (key, value)| new.set(key, value));
+    let made = runtime().block_on(admin(address).create_topics([&new], &options()));
+    made.expect("topics are made")[0].as_ref().expect("the topic is made");
+}
+
 /// A topic, the settings it was made with, and what is said of it.
 type Refusal = (&'static str, &'static [(&'static str, &'static str)], &'static str);
 
