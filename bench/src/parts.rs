@@ -144,11 +144,12 @@ pub(crate) fn restore(log: &dyn Log) -> anyhow::Result<Value> {
     let watch = Elapsed::start();
     let mut task = log.own(&spec())?;
     let mut failed = None;
-    let keys = task.restore(&mut |key, value| {
+    let mut each = |key: Vec<u8>, value: Vec<u8>| {
         if let Err(why) = processor.restore(&key, &value) {
             failed.get_or_insert(why);
         }
-    })?;
+    };
+    let keys = task.restore(&mut each, &mut |_| {})?;
     anyhow::ensure!(failed.is_none(), "{failed:?}");
     let figures = figures("restore (keys)", keys as usize, watch, before);
     let conversations = processor.counters().conversations;

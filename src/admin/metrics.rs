@@ -212,8 +212,6 @@ pub struct TaskState {
     pub lag: Option<Duration>,
     /// Keys of its state.
     pub state_keys: Option<u64>,
-    /// Bytes of its state.
-    pub state_bytes: Option<u64>,
     /// Records of its state not yet restored.
     pub restore_remaining: Option<u64>,
 }
@@ -263,7 +261,6 @@ impl Metrics {
             lag_records: None,
             lag: None,
             state_keys: None,
-            state_bytes: None,
             restore_remaining: None,
         };
         board.tasks.insert(id, state);
@@ -322,8 +319,8 @@ impl TaskGauges {
     }
 
     /// The size of the state.
-    pub fn state(&self, keys: u64, bytes: u64) {
-        self.change(|task| (task.state_keys, task.state_bytes) = (Some(keys), Some(bytes)));
+    pub fn state(&self, keys: u64) {
+        self.change(|task| task.state_keys = Some(keys));
     }
 
     /// Records of the state that are still to be restored.
@@ -357,7 +354,7 @@ struct Family {
 
 type TaskGauge = (Family, fn(&TaskState) -> Option<f64>);
 
-const TASK_GAUGES: [TaskGauge; 5] = [
+const TASK_GAUGES: [TaskGauge; 4] = [
     (gauge_family("trunkline_lag_records", "Records not yet read."), |task| {
         task.lag_records.map(|records| records as f64)
     }),
@@ -366,9 +363,6 @@ const TASK_GAUGES: [TaskGauge; 5] = [
     }),
     (gauge_family("trunkline_state_keys", "Keys of the state."), |task| {
         task.state_keys.map(|keys| keys as f64)
-    }),
-    (gauge_family("trunkline_state_bytes", "Bytes of the state."), |task| {
-        task.state_bytes.map(|bytes| bytes as f64)
     }),
     (
         gauge_family("trunkline_restore_remaining_records", "State records not yet restored."),
@@ -477,7 +471,7 @@ mod tests {
         let (_, metrics) = Metrics::with_recorder();
         let task = metrics.task(Stage::ConversationSink, topics::COMMAND_CONVERSATION, 2);
         task.lag(7, Duration::from_millis(250));
-        task.state(3, 400);
+        task.state(3);
         task.restoring(0);
         let text = metrics.render();
         let labels = "{stage=\"conversation-sink\",topic=\"command.conversation\",partition=\"2\"}";
@@ -489,8 +483,8 @@ mod tests {
             ]
         );
         assert_eq!(
-            samples(&text, "trunkline_state_bytes"),
-            [format!("trunkline_state_bytes{labels} 400")]
+            samples(&text, "trunkline_state_keys"),
+            [format!("trunkline_state_keys{labels} 3")]
         );
         assert_eq!(samples(&text, "trunkline_partitions_owned"), ["trunkline_partitions_owned 1"]);
         drop(task);

@@ -9,9 +9,10 @@ use trunkline_schemas::state::StateValue;
 use trunkline_schemas::topics::{OUTCOME_CONVERSATION, Spread, hash_partition};
 use trunkline_schemas::{Outcome, Output, Partition, Record, Topic, codec};
 
+use self::group::Reached;
 use crate::admin::health::Health;
 use crate::admin::metrics::{self, Metrics, Stage};
-use crate::log::{Layout, Log, LogError};
+use crate::log::{Layout, Log, LogError, Task};
 
 pub mod announce;
 pub mod bridge;
@@ -118,6 +119,26 @@ fn unwrap_state(key: &[u8], value: &[u8]) -> Result<Vec<u8>, String> {
         return Err(format!("{name}: version {} is newer than this program", state.version));
     }
     Ok(state.body)
+}
+
+/// Takes a key of the state and what it holds.
+type Restored<'a> = dyn FnMut(&[u8], Vec<u8>) -> Result<(), String> + 'a;
+
+/// Gives every key of a task's state, unwrapped, and says meanwhile how much is left. Returns how
+/// many keys there are.
+fn restore(
+    task: &mut dyn Task,
+    reached: &Reached,
+    each: &mut Restored<'_>,
+) -> Result<u64, TaskError> {
+    let mut failed = None;
+    let mut give = |key: Vec<u8>, value: Vec<u8>| {
+        if let Err(why) = unwrap_state(&key, &value).and_then(|body| each(&key, body)) {
+            failed.get_or_insert(why);
+        }
+    };
+    let keys = task.restore(&mut give, &mut |left| reached.gauges().restoring(left))?;
+    failed.map_or(Ok(keys), |why| Err(TaskError::State(why)))
 }
 
 /// A number from 0 to 1, different each time.

@@ -12,7 +12,7 @@ use trunkline_schemas::{Offset, Partition, Record, Stored, Topic};
 use super::group::Reached;
 use super::{
     IDLE_WAIT, LOOP_LIMIT, REOWN_WAIT, STEP_RECORDS_MAX, Shell, TaskError, count_outputs, point,
-    unwrap_state, wrap_state,
+    restore, wrap_state,
 };
 use crate::admin::metrics::{self, Stage};
 use crate::clock::{self, Elapsed};
@@ -94,7 +94,7 @@ impl Life<'_> {
             point::pass("processor.after_commit");
             metrics::stage_duration(stage, watch.time());
             self.reached.tell(next, None);
-            self.reached.gauges().state(processor.counters().conversations, 0);
+            self.reached.gauges().state(processor.counters().conversations);
         }
         Ok(())
     }
@@ -104,17 +104,7 @@ impl Life<'_> {
         task: &mut dyn Task,
         processor: &mut ConversationProcessor,
     ) -> Result<(), TaskError> {
-        let mut failed = None;
-        let keys = task.restore(&mut |key, value| {
-            let restored =
-                unwrap_state(&key, &value).and_then(|body| processor.restore(&key, &body));
-            if let Err(why) = restored {
-                failed.get_or_insert(why);
-            }
-        })?;
-        if let Some(why) = failed {
-            return Err(TaskError::State(why));
-        }
+        let keys = restore(task, self.reached, &mut |key, body| processor.restore(key, &body))?;
         let held = processor.held();
         let mut from = held.first().copied().unwrap_or_default();
         let end = held.last().copied().unwrap_or(-1);

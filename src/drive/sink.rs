@@ -17,7 +17,7 @@ use trunkline_sinks::{Allowance, Answer, ConversationSink, GenesysCloud, SinkCon
 use super::group::Reached;
 use super::{
     IDLE_WAIT, LOOP_LIMIT, REOWN_WAIT, STEP_RECORDS_MAX, Shell, TaskError, chance, count_outputs,
-    point, unwrap_state, wrap_state,
+    point, restore, wrap_state,
 };
 use crate::admin::metrics::{self, Delivered, Stage, Target};
 use crate::clock::{self, Elapsed};
@@ -109,17 +109,9 @@ impl<'a> Life<'a> {
         let mut task = shell.log.own(spec)?;
         let end = shell.log.bounds(spec.input, spec.partition)?.end;
         let mut sink = ConversationSink::new(outlet.config.clone(), task.position(), end);
-        let mut failed = None;
-        let keys = task.restore(&mut |key, value| {
-            let restored = unwrap_state(&key, &value)
-                .and_then(|body| sink.restore(&key, &body).map_err(|e| e.to_string()));
-            if let Err(why) = restored {
-                failed.get_or_insert(why);
-            }
+        let keys = restore(task.as_mut(), reached, &mut |key, body| {
+            sink.restore(key, &body).map_err(|e| e.to_string())
         })?;
-        if let Some(why) = failed {
-            return Err(TaskError::State(why));
-        }
         tracing::info!(task = spec.id(), keys, position = task.position(), "restored");
         reached.tell(task.position(), None);
         let (tell, told) = channel();

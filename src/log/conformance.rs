@@ -378,16 +378,17 @@ fn restore_gives_newest(log: &dyn Log) {
     }
     drop(task);
     let mut task = log.own(&spec).expect("own");
-    let (mut found, mut given) = (Vec::new(), 0);
-    let count = task
-        .restore(&mut |key, value| {
-            given += 1;
-            if key.starts_with(b"restore-") {
-                found.push((key, value));
-            }
-        })
-        .expect("restore");
+    let (mut found, mut given, mut left) = (Vec::new(), 0, Vec::new());
+    let mut each = |key: Vec<u8>, value| {
+        given += 1;
+        if key.starts_with(b"restore-") {
+            found.push((key, value));
+        }
+    };
+    let count = task.restore(&mut each, &mut |records| left.push(records)).expect("restore");
     found.sort();
+    assert!(left.first() > Some(&0) && left.last() == Some(&0), "records left: {left:?}");
+    assert!(left.is_sorted_by(|before, after| before >= after), "records left: {left:?}");
     assert_eq!(found, [(key("a"), vec![3]), (key("c"), Vec::new())]);
     assert_eq!(count, given, "restore returns how many it gave");
 }
@@ -600,7 +601,11 @@ fn emptied_log_is_new(log: &dyn Log) {
     }
     let mut task = log.own(&spec("conformance-reopen", 3)).expect("own");
     assert_eq!(task.position(), 0, "position of a new task");
-    assert_eq!(task.restore(&mut |_, _| {}).expect("restore"), 0, "state of a new task");
+    assert_eq!(
+        task.restore(&mut |_, _| {}, &mut |_| {}).expect("restore"),
+        0,
+        "state of a new task"
+    );
 }
 
 fn spec(name: &'static str, partition: Partition) -> TaskSpec {
@@ -633,11 +638,11 @@ fn values(records: &[Stored]) -> Vec<Vec<u8>> {
 /// The values restore gives for a key.
 fn state(task: &mut dyn Task, key: &[u8]) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
-    task.restore(&mut |k, value| {
+    let mut each = |k: Vec<u8>, value| {
         if k == key {
             found.push(value);
         }
-    })
-    .expect("restore");
+    };
+    task.restore(&mut each, &mut |_| {}).expect("restore");
     found
 }

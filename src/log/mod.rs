@@ -26,6 +26,9 @@ pub mod kafka;
 /// The largest record a log must take: key, value and headers together.
 pub const MAX_RECORD_BYTES: usize = 1024 * 1024;
 
+/// A restore says how many records are left whenever it has read so many.
+const RESTORE_SAID: u64 = 1_000;
+
 /// Why a log did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -243,10 +246,16 @@ pub trait Task: Send {
     fn position(&self) -> Offset;
 
     /// Gives the newest value of every key of the state, in no order; returns how many there are.
+    /// Meanwhile `left` is told now and then how many records are still to be read, and 0 at the
+    /// end.
     ///
     /// # Errors
     /// As [`Log::read`].
-    fn restore(&mut self, each: &mut dyn FnMut(Vec<u8>, Vec<u8>)) -> Result<u64, LogError>;
+    fn restore(
+        &mut self,
+        each: &mut dyn FnMut(Vec<u8>, Vec<u8>),
+        left: &mut dyn FnMut(u64),
+    ) -> Result<u64, LogError>;
 
     /// Up to `max` input records from where this owner has read to, waiting up to `wait` for the
     /// first. Reading runs ahead of the committed position.

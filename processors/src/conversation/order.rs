@@ -177,7 +177,8 @@ struct Since {
 /// clock of W and by that of the longest wait.
 pub type Held = (Offset, i64, i64);
 
-/// Offsets whose waiting events are kept together: a step rewrites what changed, not all that waits.
+/// Offsets whose waiting events are kept together: a step rewrites what changed, not everything
+/// that waits.
 const BLOCK: Offset = 128;
 
 /// The events that wait.

@@ -8,8 +8,8 @@ use trunkline_schemas::{Offset, Output, Record, Stored};
 
 use super::frame::{self, Place};
 use super::writer::Job;
-use super::{Inner, Owner};
-use crate::log::{Appender, LogError, Step, Task, TaskSpec};
+use super::{Inner, Owner, lock};
+use crate::log::{Appender, LogError, RESTORE_SAID, Step, Task, TaskSpec};
 
 /// Writes records that belong to no task.
 pub(super) struct Writer {
@@ -71,10 +71,22 @@ impl Task for Owned {
         self.owner.position
     }
 
-    fn restore(&mut self, each: &mut dyn FnMut(Vec<u8>, Vec<u8>)) -> Result<u64, LogError> {
+    fn restore(
+        &mut self,
+        each: &mut dyn FnMut(Vec<u8>, Vec<u8>),
+        left: &mut dyn FnMut(u64),
+    ) -> Result<u64, LogError> {
         let place = (self.spec.state, self.spec.partition);
-        let (mut seen, mut given) = (BTreeSet::new(), 0);
+        let head = lock(&self.inner.heads).checked(Some(self.generation), place)?;
+        let all = u64::try_from(head.end - head.start).unwrap_or_default();
+        let (mut seen, mut given, mut read) = (BTreeSet::new(), 0, 0);
+        left(all);
         self.inner.backwards(self.generation, place, &mut |record| {
+            read += 1;
+            if read % RESTORE_SAID == 0 {
+                // What was compacted away is in the bounds and not read.
+                left(all.saturating_sub(read));
+            }
             if seen.contains(&record.key) {
                 return;
             }
@@ -84,6 +96,7 @@ impl Task for Owned {
                 each(record.key, value);
             }
         })?;
+        left(0);
         Ok(given)
     }
 

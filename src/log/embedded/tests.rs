@@ -335,12 +335,12 @@ fn check_after_kill(dir: &Path, step: u64, append: u64) {
         }
     }
     let mut newest = Vec::new();
-    task.restore(&mut |key, value| {
+    let mut each = |key: Vec<u8>, value| {
         if key == b"newest" {
             newest.push(value);
         }
-    })
-    .expect("restore");
+    };
+    task.restore(&mut each, &mut |_| {}).expect("restore");
     let wanted: Vec<_> =
         (position > 0).then(|| position.to_be_bytes().to_vec()).into_iter().collect();
     assert_eq!(newest, wanted);

@@ -15,7 +15,7 @@ use super::producer::{Deadline, Producer, check_sizes};
 use super::reader::{Go, Scanned, assign, stored};
 use super::{Inner, READ_BYTES_MAX, lock};
 use crate::clock::Elapsed;
-use crate::log::{Bounds, LogError, Step, Task, TaskSpec};
+use crate::log::{Bounds, LogError, RESTORE_SAID, Step, Task, TaskSpec};
 
 /// How long a new owner waits until the old one is fenced and its open transaction ended.
 const TAKE_OVER_MAX: Duration = Duration::from_secs(15);
@@ -181,14 +181,22 @@ impl Task for Owned {
         self.position
     }
 
-    fn restore(&mut self, each: &mut dyn FnMut(Vec<u8>, Vec<u8>)) -> Result<u64, LogError> {
+    fn restore(
+        &mut self,
+        each: &mut dyn FnMut(Vec<u8>, Vec<u8>),
+        left: &mut dyn FnMut(u64),
+    ) -> Result<u64, LogError> {
         self.hands()?;
         let place = (self.spec.state, self.spec.partition);
         // The end as of now: this owner is the only one who can move it.
         let Bounds { start, end } = self.inner.bounds(place.0, place.1)?;
-        let mut newest = BTreeMap::new();
+        let (mut newest, mut read) = (BTreeMap::new(), 0);
         if start < end {
             let scanned = self.inner.scan(place, (start, end), &mut |stored| {
+                if read % RESTORE_SAID == 0 {
+                    left(u64::try_from(end - stored.offset).unwrap_or_default());
+                }
+                read += 1;
                 let Record { key, value, .. } = stored.record;
                 match value {
                     Some(value) => newest.insert(key, value),
@@ -205,6 +213,7 @@ impl Task for Owned {
         for (key, value) in newest {
             each(key, value);
         }
+        left(0);
         Ok(given)
     }
 

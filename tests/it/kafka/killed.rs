@@ -215,8 +215,8 @@ async fn a_frozen_process_sends_nothing_when_it_wakes_up() {
     let repeats = books.assert_truth(&world);
     let after = world.org.summary().duplicates - before;
     announce(&format!(
-        "frozen for {} s: take-over after {} ms, repeats {repeats}, of those {after} when it woke up, \
-         lost 0",
+        "frozen for {} s: take-over after {} ms, repeats {repeats}, of those {after} when it woke \
+         up, lost 0",
         FROZEN.as_secs(),
         took.as_millis()
     ));

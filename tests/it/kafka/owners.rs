@@ -77,7 +77,7 @@ fn a_new_owner_ends_what_a_killed_one_left_open() {
     assert!(took < Duration::from_secs(5), "take-over took {} ms", took.as_millis());
     assert_eq!(task.position(), position, "the position of the last whole step");
     let mut state = Vec::new();
-    task.restore(&mut |key, value| state.push((key, value))).expect("restore");
+    task.restore(&mut |key, value| state.push((key, value)), &mut |_| {}).expect("restore");
     let last = before.last().expect("a step was done").1.clone();
     assert_eq!(state, [(LAST.to_vec(), last)], "the state of the last whole step");
 

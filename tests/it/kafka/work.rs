@@ -64,7 +64,7 @@ pub(super) fn check_done(log: &dyn Log, spec: &TaskSpec) {
     let mut task = log.own(spec).expect("own");
     assert_eq!(Some(task.position()), inputs.last().map(|last| last + 1), "the position");
     let mut state = Vec::new();
-    task.restore(&mut |key, value| state.push((key, value))).expect("restore");
+    task.restore(&mut |key, value| state.push((key, value)), &mut |_| {}).expect("restore");
     let last = inputs.last().expect("something came in").to_be_bytes().to_vec();
     assert_eq!(state, [(LAST.to_vec(), last)], "the state");
 }

@@ -32,7 +32,7 @@ fn restored(log: &Embedded, spec: &TaskSpec) -> State {
     let mut state = State::new();
     let mut task = log.own(spec).expect("own");
     let each = &mut |key, value| assert_eq!(state.insert(key, value), None, "a key given twice");
-    task.restore(each).expect("restore");
+    task.restore(each, &mut |_| {}).expect("restore");
     state
 }
 
