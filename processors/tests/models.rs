@@ -3,6 +3,8 @@
 mod common;
 
 use common::{EXPECTED, Feed, case, cases, compact, expected, model, render};
+use trunkline_processors::conversation::nearest::{FlowNumber, Told};
+use trunkline_schemas::OutcomeStatus;
 
 #[test]
 fn each_model_gives_the_commands_of_its_table() {
@@ -31,7 +33,63 @@ fn each_flow_gives_the_commands_of_its_case() {
         let got = render(&feed.commands, &feed.outcomes);
         assert_eq!(got.join("\n"), then.trim_end(), "case {name}");
         assert_eq!(feed.dead, 0, "case {name}");
+        // A case of a flow is named by its number.
+        if name.starts_with(|first: char| first.is_ascii_digit()) {
+            let mut told = Told::default();
+            feed.commands.iter().for_each(|command| told.take(&command.event));
+            let flow = told.flow().map(FlowNumber::name);
+            assert_eq!(flow.as_deref(), name.get(..2), "the flow of case {name}");
+        }
     }
+}
+
+/// A row of the table in docs/call-flows.md: model, flow (or `none`), and what is said of a call that
+/// is ignored or suspended.
+type Row = (String, String, Vec<String>);
+
+#[test]
+fn the_page_says_of_each_model_what_becomes_of_it() {
+    let path = format!("{}/../docs/call-flows.md", env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let mut rows: Vec<Row> = Vec::new();
+    for line in page.lines().skip_while(|line| !line.starts_with("| model |")).skip(2) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [_, model, _, flow, remarks, _] = cells[..] else { break };
+        // Each of these words is followed by the code.
+        let said = ["ignored", "suspended"].into_iter().filter_map(|word| {
+            let (_, rest) = remarks.split_once(word)?;
+            Some(format!("{word}: {}", rest.split('`').nth(1)?))
+        });
+        rows.push((model.to_owned(), flow.to_owned(), said.collect()));
+    }
+    let names: Vec<&str> = rows.iter().map(|(model, ..)| model.as_str()).collect();
+    assert_eq!(names, EXPECTED, "the models of the table");
+    for row in &rows {
+        assert_eq!(&became(&row.0), row, "what became of a model, and what the page says");
+    }
+}
+
+/// What becomes of a model.
+fn became(name: &str) -> Row {
+    let mut feed = Feed::new();
+    model(name).iter().for_each(|line| feed.line(line));
+    feed.finish();
+    let mut told = Told::default();
+    feed.commands.iter().for_each(|command| told.take(&command.event));
+    let mut said: Vec<String> = Vec::new();
+    for outcome in &feed.outcomes {
+        let code = outcome.code.as_deref().expect("a reason has a code");
+        match outcome.status {
+            OutcomeStatus::Suspended => said.push(format!("suspended: {code}")),
+            OutcomeStatus::LeftOut if feed.commands.is_empty() => {
+                said.push(format!("ignored: {code}"));
+            }
+            // A part of a call that is told.
+            OutcomeStatus::LeftOut => {}
+            other => panic!("{name}: a processor does not say {other:?}"),
+        }
+    }
+    (name.to_owned(), told.flow().map_or("none".to_owned(), FlowNumber::name), said)
 }
 
 fn is_event(line: &str) -> bool {

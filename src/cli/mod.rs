@@ -11,6 +11,7 @@ use crate::config::{Config, LogFormat, Logging};
 
 mod demo;
 mod engage_sim;
+mod explain;
 mod gc_sim;
 mod run;
 mod topics;

@@ -13,7 +13,7 @@ use super::{ConfigArg, load, runtime, told_to_stop};
 use crate::admin::health::Health;
 use crate::admin::metrics::Metrics;
 use crate::admin::{self, Shown};
-use crate::config::{Config, Log as LogConfig};
+use crate::config::{Config, Conversation, Log as LogConfig};
 use crate::drive::Shell;
 use crate::drive::engine::{Engine, Parts, Plan};
 use crate::drive::sink::Outlet;
@@ -84,7 +84,7 @@ async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
     let plan = Plan {
         domains: &config.domains,
         bridges: &config.bridge.names,
-        settings: Settings { wait_ms: config.conversation.wait_ms, ..Settings::default() },
+        settings: settings(&config.conversation),
         outlet: outlet(config)?,
         parts,
         deadline: config.shutdown.deadline,
@@ -109,6 +109,18 @@ pub(super) fn open_log(config: &LogConfig) -> Result<Arc<dyn Log>, LogError> {
             replication: *replication,
             ..KafkaConfig::default()
         })?),
+    }
+}
+
+fn settings(conversation: &Conversation) -> Settings {
+    let after_call_ms = conversation.after_call_secs * 1_000;
+    Settings {
+        wait_ms: conversation.wait_ms,
+        idle_ms: conversation.idle_minutes * 60_000,
+        after_call_ms: (after_call_ms > 0).then_some(after_call_ms),
+        disposition_key: conversation.disposition_key.clone(),
+        campaign_prefix: conversation.campaign_prefix.clone(),
+        ..Settings::default()
     }
 }
 

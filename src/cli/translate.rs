@@ -12,11 +12,14 @@ use trunkline_processors::Processor;
 use trunkline_processors::conversation::{ConversationProcessor, Settings};
 use trunkline_schemas::directory::DirectoryFile;
 use trunkline_schemas::raw::Stream;
-use trunkline_schemas::topics::{COMMAND_CONVERSATION, DEAD_CONVERSATION, RAW_TLIB};
+use trunkline_schemas::topics::{
+    COMMAND_CONVERSATION, DEAD_CONVERSATION, OUTCOME_CONVERSATION, RAW_TLIB,
+};
 use trunkline_schemas::{ConversationCommand, RawEvent, RawKind, Stored, codec};
 use trunkline_sinks::request;
 
 use super::complain;
+use super::explain::Explainer;
 use crate::config::directory;
 
 /// After so long every wait has run out.
@@ -33,6 +36,9 @@ pub(super) struct Args {
     /// The directory: which Engage objects have which Genesys Cloud ids
     #[arg(long)]
     directory: PathBuf,
+    /// Say on standard error what became of each call and why: one JSON object a line
+    #[arg(long)]
+    explain: bool,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -46,9 +52,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     };
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    let done = translate_lines(&directory, std::io::stdin().lock(), &mut out, &mut |problem| {
-        complain(&problem);
-    });
+    let explainer = args.explain.then(Explainer::default);
+    let translator = Translator { explainer, ..Translator::new(&directory) };
+    let input = std::io::stdin().lock();
+    let done = translate_lines(translator, input, &mut out, &mut |problem| complain(&problem));
     match done.and_then(|()| out.flush()) {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         done => Ok(done.map(|()| ExitCode::SUCCESS)?),
@@ -60,13 +67,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 ///
 /// # Errors
 /// Reading or writing failed.
-pub fn translate_lines(
-    directory: &DirectoryFile,
+fn translate_lines(
+    mut translator: Translator,
     mut input: impl BufRead,
     out: &mut impl Write,
     problem: &mut dyn FnMut(String),
 ) -> std::io::Result<()> {
-    let mut translator = Translator::new(directory);
     let mut lines = Lines::default();
     let mut buffer = vec![0; READ_BYTES];
     loop {
@@ -84,7 +90,8 @@ pub fn translate_lines(
         translator.line(line.place, &line.body, problem);
     }
     translator.finish();
-    translator.write(out, problem)
+    translator.write(out, problem)?;
+    translator.explain(true, problem)
 }
 
 /// One line of output; its members stand in this order.
@@ -102,12 +109,14 @@ struct Translator {
     offset: i64,
     /// The number of the line of each record, for dead letters.
     lines: Vec<u64>,
+    explainer: Option<Explainer>,
 }
 
 impl Translator {
     fn new(directory: &DirectoryFile) -> Self {
         let processor = ConversationProcessor::new(DOMAIN, Settings::default());
-        let mut translator = Self { processor, now_ms: 0, offset: 0, lines: Vec::new() };
+        let (now_ms, offset, lines) = (0, 0, Vec::new());
+        let mut translator = Self { processor, now_ms, offset, lines, explainer: None };
         for row in directory.rows() {
             let payload = serde_json::to_vec(&row).expect("a row has string keys only");
             let raw = RawEvent { payload, ..translator.bare(RawKind::DirectoryRow) };
@@ -205,9 +214,16 @@ impl Translator {
             if topic == COMMAND_CONVERSATION {
                 let command: ConversationCommand =
                     codec::decode(value).expect("a command of our own");
+                if let Some(explainer) = &mut self.explainer {
+                    explainer.command(&command);
+                }
                 let batch = request(std::slice::from_ref(&command));
                 let line = Request { method: "POST", path: batch.path, body: &batch.body };
                 writeln!(out, "{}", serde_json::to_string(&line)?)?;
+            } else if topic == OUTCOME_CONVERSATION
+                && let Some(explainer) = &mut self.explainer
+            {
+                explainer.outcome(&codec::decode(value).expect("an outcome of our own"));
             } else if topic == DEAD_CONVERSATION {
                 let header = |name| {
                     String::from_utf8_lossy(record.header(name).unwrap_or_default()).into_owned()
@@ -217,6 +233,14 @@ impl Translator {
                 let line = offset.and_then(|at| self.lines.get(at)).copied().unwrap_or_default();
                 problem(format!("line {line}: {}: {}", header("dead-code"), header("dead-why")));
             }
+        }
+        self.explain(false, problem)
+    }
+
+    fn explain(&mut self, is_end: bool, say: &mut dyn FnMut(String)) -> std::io::Result<()> {
+        let Some(explainer) = &mut self.explainer else { return Ok(()) };
+        for line in explainer.lines(&self.processor, is_end) {
+            say(serde_json::to_string(&line)?);
         }
         Ok(())
     }

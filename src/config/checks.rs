@@ -80,6 +80,15 @@ pub(super) fn server_pair(text: &str) -> Result<ServerPair, Flaw> {
     Ok(ServerPair { primary, backup })
 }
 
+/// A key of user data, or the beginning of one.
+pub(super) fn user_data_key(text: &str) -> Result<String, Flaw> {
+    if !text.is_empty() && text.len() <= NAME_MAX && !text.contains(char::is_control) {
+        return Ok(text.to_owned());
+    }
+    Err(Flaw::new(Code::BadName, format!("{} is no key of user data", shown(text)))
+        .hint(format!("write 1 to {NAME_MAX} letters, as in user data")))
+}
+
 /// `host:port`.
 pub(super) fn host_port(text: &str) -> Result<HostPort, Flaw> {
     let flaw = |said: &str| {

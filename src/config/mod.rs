@@ -233,6 +233,15 @@ pub struct Conversation {
     /// W: how long a decision waits for the evidence of another stream, milliseconds of stream
     /// time, 0 to 30,000 (DESIGN section 5).
     pub wait_ms: i64,
+    /// User data key that holds the disposition (seed 003, EXCP).
+    pub disposition_key: String,
+    /// User data keys that begin so mark automated outbound. An assumption: no source names them.
+    pub campaign_prefix: String,
+    /// How long announced after-call work may last before it is closed as skipped, seconds of
+    /// stream time; 0: none is announced.
+    pub after_call_secs: i64,
+    /// After how long without any event a call is given up, minutes of stream time.
+    pub idle_minutes: i64,
 }
 
 /// How the process ends.

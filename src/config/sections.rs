@@ -322,8 +322,21 @@ fn secret(
 
 fn conversation(mut section: Reader<'_>) -> Option<Conversation> {
     let wait_ms = section.whole("wait_ms", 0..=30_000).or(2000);
+    let disposition_key = section.text("disposition_key").check(checks::user_data_key);
+    let disposition_key = disposition_key.or("DispositionCode".to_owned());
+    // A campaign is known by the beginning of a key: by an empty one every call would be one.
+    let campaign_prefix = section.text("campaign_prefix").check(checks::user_data_key);
+    let campaign_prefix = campaign_prefix.or("GSW_".to_owned());
+    let after_call_secs = section.whole("after_call_secs", 0..=86_400).or(0);
+    let idle_minutes = section.whole("idle_minutes", 10..=10_080).or(720);
     section.finish();
-    Some(Conversation { wait_ms: wait_ms? as i64 })
+    Some(Conversation {
+        wait_ms: wait_ms? as i64,
+        disposition_key: disposition_key?,
+        campaign_prefix: campaign_prefix?,
+        after_call_secs: after_call_secs? as i64,
+        idle_minutes: idle_minutes? as i64,
+    })
 }
 
 fn shutdown(mut section: Reader<'_>) -> Option<Shutdown> {

@@ -373,7 +373,14 @@ fn the_least_configuration_has_every_default() {
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:3650");
     assert_eq!(config.log, Log::Embedded { path: folder.path().join("trunkline-data") });
     assert_eq!(config.bridge.names, ["b1"]);
-    assert_eq!(config.conversation.wait_ms, 2000);
+    let conversation = Conversation {
+        wait_ms: 2000,
+        disposition_key: "DispositionCode".to_owned(),
+        campaign_prefix: "GSW_".to_owned(),
+        after_call_secs: 0,
+        idle_minutes: 720,
+    };
+    assert_eq!(config.conversation, conversation);
     assert_eq!(config.shutdown.deadline, Duration::from_secs(10));
     let site = &config.domains[0].sites[0];
     assert_eq!(site.voice_server_call[0].to_string(), "sip1:8000/sip2:8000");

@@ -9,6 +9,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as STANDARD;
+use trunkline::drive::rehearsal::know;
+use trunkline_sim::gc::{self, GcConfig};
+
 use super::program::{Done, run};
 
 /// When the call models begin, milliseconds since 1970 (2024-03-14T09:00:00Z).
@@ -240,6 +245,84 @@ fn each_model_becomes_the_requests_of_its_table() {
                 let flaw = schema.iter_errors(&request["body"]).next();
                 assert!(flaw.is_none(), "model {name}: {}\n{line}", flaw.expect("a flaw"));
             }
+        }
+    }
+}
+
+/// The invariants (a) to (i) of scenarios.md section 3 are the simulated organisation's to judge: it
+/// shares nothing with what made the requests.
+#[tokio::test]
+async fn each_model_keeps_every_invariant() {
+    // It fails if another test has done so, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    for name in tabled() {
+        let mut config = GcConfig::default();
+        let known = serde_json::from_str(&read(Path::new(&directory()))).expect("a directory");
+        know(&mut config, &known);
+        let secret = format!("{}:{}", config.client_id, config.client_secret);
+        let org = gc::start(config).await.expect("the organisation listens");
+        let client = reqwest::Client::new();
+        let at = |path: &str| format!("{}{path}", org.base_url());
+        let log_in = client
+            .post(at("/oauth/token"))
+            .header("authorization", format!("Basic {}", STANDARD.encode(secret)))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body("grant_type=client_credentials");
+        let answer: Value = log_in.send().await.expect("an answer").json().await.expect("JSON");
+        let token = answer["access_token"].as_str().expect("a token").to_owned();
+        let requests = requests(&translate(&model(&name)));
+        for request in &requests {
+            let path = request["path"].as_str().expect("a path");
+            let post = client.post(at(path)).bearer_auth(&token).json(&request["body"]);
+            let status = post.send().await.expect("an answer").status();
+            assert_eq!(status, 200, "model {name}: {request}");
+        }
+        let (summary, broken) = (org.summary(), org.violations());
+        assert!(broken.is_empty(), "model {name}: {broken:#?}");
+        let events = summary.events as usize;
+        assert_eq!((events, summary.open, summary.refused), (requests.len(), 0, 0), "model {name}");
+        org.stop().await.expect("it stops");
+    }
+}
+
+/// A model, how many Engage calls it has, its flow, and why it is ignored or suspended.
+type Explained = (&'static str, usize, Option<&'static str>, [Option<&'static str>; 2]);
+
+#[test]
+fn each_call_is_explained_in_one_line() {
+    let table: [Explained; 7] = [
+        ("01a", 1, Some("03"), [None, None]),
+        ("04", 1, Some("03"), [None, None]),
+        ("09", 1, Some("03"), [None, Some("third_party")]),
+        ("12a", 2, Some("03"), [None, None]),
+        ("13", 1, None, [Some("internal"), None]),
+        ("14a", 1, Some("02"), [None, Some("agent_not_mapped")]),
+        ("14b", 1, None, [Some("agent_not_mapped"), None]),
+    ];
+    for (name, calls, flow, [ignored, suspended]) in table {
+        let mut input = model(name).join("\n").into_bytes();
+        input.extend(b"\nnonsense\n");
+        let done = run(&["translate", "--explain", "--directory", &directory()], &input);
+        let quiet = translate(&model(name));
+        assert_eq!(done.out, quiet.out, "model {name}: the requests are the same");
+        let lines: Vec<&str> = done.err.lines().collect();
+        let [problem, line] = lines[..] else { panic!("model {name}: {lines:#?}") };
+        assert!(problem.contains("not_json"), "model {name}: {problem}");
+        let found: Value = serde_json::from_str(line).expect("a line is JSON");
+        let members = ["conversation", "calls", "flow", "ignored", "suspended", "at"];
+        let places = members.map(|member| line.find(&format!("\"{member}\":")));
+        assert!(places.is_sorted() && places[0] == Some(1), "model {name}: {line}");
+        assert_eq!(found.as_object().map(Map::len), Some(members.len()), "model {name}: {line}");
+        assert_eq!(found["calls"].as_array().map(Vec::len), Some(calls), "model {name}: {line}");
+        let values = ["flow", "ignored", "suspended"].map(|member| found[member].as_str());
+        assert_eq!(values, [flow, ignored, suspended], "model {name}");
+        let at = found["at"].as_str().and_then(trunkline_schemas::time::parse_millis);
+        assert_eq!(at.is_some(), ignored.or(suspended).is_some(), "model {name}: {line}");
+        assert!(at.is_none_or(|at| at >= EPOCH_MS), "model {name}: {line}");
+        if let Some(request) = requests(&done).first() {
+            let events = request["body"].as_object().expect("a body").values().next();
+            let told = &events.expect("an array")[0]["conversationId"];
+            assert_eq!(&found["conversation"], told, "model {name}");
         }
     }
 }

@@ -27,6 +27,7 @@ pub mod directory;
 pub mod event;
 pub mod flow;
 pub mod legs;
+pub mod nearest;
 pub mod order;
 pub mod reason;
 pub mod tables;
@@ -162,6 +163,12 @@ impl ConversationProcessor {
             counters: Counters::default(),
             dirty: false,
         }
+    }
+
+    /// The Engage calls of a conversation by CallUUID; `None` once it is forgotten.
+    pub fn calls_of(&self, conversation_id: &str) -> Option<Vec<String>> {
+        let conversation = self.conversations.get(conversation_id)?;
+        Some(conversation.calls.keys().cloned().collect())
     }
 
     /// What was counted since the start.
