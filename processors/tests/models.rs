@@ -36,7 +36,9 @@ fn each_flow_gives_the_commands_of_its_case() {
         // A case of a flow is named by its number.
         if name.starts_with(|first: char| first.is_ascii_digit()) {
             let mut told = Told::default();
-            feed.commands.iter().for_each(|command| told.take(&command.event));
+            for command in &feed.commands {
+                told.take(&command.event);
+            }
             let flow = told.flow().map(FlowNumber::name);
             assert_eq!(flow.as_deref(), name.get(..2), "the flow of case {name}");
         }
@@ -72,10 +74,14 @@ fn the_page_says_of_each_model_what_becomes_of_it() {
 /// What becomes of a model.
 fn became(name: &str) -> Row {
     let mut feed = Feed::new();
-    model(name).iter().for_each(|line| feed.line(line));
+    for line in model(name) {
+        feed.line(&line);
+    }
     feed.finish();
     let mut told = Told::default();
-    feed.commands.iter().for_each(|command| told.take(&command.event));
+    for command in &feed.commands {
+        told.take(&command.event);
+    }
     let mut said: Vec<String> = Vec::new();
     for outcome in &feed.outcomes {
         let code = outcome.code.as_deref().expect("a reason has a code");
@@ -86,7 +92,10 @@ fn became(name: &str) -> Row {
             }
             // A part of a call that is told.
             OutcomeStatus::LeftOut => {}
-            other => panic!("{name}: a processor does not say {other:?}"),
+            OutcomeStatus::Accepted
+            | OutcomeStatus::AssumedApplied
+            | OutcomeStatus::Refused
+            | OutcomeStatus::Gated => panic!("{name}: a sink says so: {outcome:?}"),
         }
     }
     (name.to_owned(), told.flow().map_or("none".to_owned(), FlowNumber::name), said)
