@@ -134,7 +134,7 @@ mod tests {
     fn every_flow_has_a_row() {
         let mut numbers: Vec<u8> = FLOWS.iter().map(|(number, _)| *number).collect();
         numbers.sort_unstable();
-        assert_eq!(numbers, Vec::from_iter(1..=17));
+        assert_eq!(numbers, (1..=17).collect::<Vec<_>>());
         assert_eq!(Told::default().flow(), None);
     }
 }
