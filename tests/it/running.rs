@@ -21,12 +21,14 @@ use trunkline_sim::compare::{Difference, compare};
 use trunkline_sim::engage::{self, EngageConfig, EngageSim};
 use trunkline_sim::gc::{self, GcConfig, GcSim};
 
+use crate::program::get;
+
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(10);
 /// Records read at once.
 const READ_MAX: usize = 1_000;
 /// Lines of a process's log that a failed test shows.
-const LINES_SHOWN: usize = 30;
+const LINES_SHOWN: usize = 60;
 
 /// Waits for a condition; fails if it does not come true in time.
 pub(super) async fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
@@ -177,7 +179,8 @@ impl World {
             process.assert_alive();
             let told = self.is_told(BTreeSet::new);
             let late = !told && watch.time() > limit;
-            assert!(!late, "{:?}\n{:#?}", self.org.summary(), self.differences());
+            let state = || process.state();
+            assert!(!late, "{:?}\n{:#?}\n{}", self.org.summary(), self.differences(), state());
             told
         })
         .await;
@@ -271,7 +274,7 @@ impl Process {
     /// Fails if it has ended by itself.
     pub(super) fn assert_alive(&mut self) {
         let ended = self.child.try_wait().expect("a child can be asked");
-        assert!(ended.is_none(), "trunkline ended with {ended:?}:\n{}", self.last_lines());
+        assert!(ended.is_none(), "trunkline ended with {ended:?}:\n{}", self.lines());
     }
 
     /// Waits until it is held at its point.
@@ -284,14 +287,28 @@ impl Process {
         .await;
     }
 
+    /// What it says of itself, for a test that failed: readiness, lag, and its last lines.
+    pub(super) fn state(&self) -> String {
+        let admin = self.said_admin();
+        let page =
+            |path| admin.and_then(|at| get(at, path)).map_or_else(String::new, |page| page.1);
+        let metrics = page("/metrics");
+        let lags: Vec<_> = metrics.lines().filter(|line| line.contains("_lag_")).collect();
+        format!("{}\n{}\n{}", page("/readyz"), lags.join("\n"), self.lines())
+    }
+
+    fn said_admin(&self) -> Option<SocketAddr> {
+        let said = fs::read_to_string(&self.lines).unwrap_or_default();
+        let (_, rest) = said.split_once("admin_address=")?;
+        rest.split_whitespace().next()?.parse().ok()
+    }
+
     /// Where its admin listener is, once it has said so.
     pub(super) async fn admin(&mut self, limit: Duration) -> SocketAddr {
         let mut address = None;
         until("the process says that it runs", limit, || {
             self.assert_alive();
-            let said = fs::read_to_string(&self.lines).unwrap_or_default();
-            let (_, rest) = said.split_once("admin_address=").unwrap_or_default();
-            address = rest.split_whitespace().next().and_then(|word| word.parse().ok());
+            address = self.said_admin();
             address.is_some()
         })
         .await;
@@ -334,7 +351,7 @@ impl Process {
         assert!(status.success(), "{status:?}:\n{}", last_lines(&lines));
     }
 
-    fn last_lines(&self) -> String {
+    fn lines(&self) -> String {
         last_lines(&self.lines)
     }
 }

@@ -15,7 +15,9 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use trunkline_schemas::Topic;
 use trunkline_schemas::topics::Policy;
 
+use super::LOOK;
 use super::client::{CALL_MAX, Clients, MESSAGE_BYTES_MAX, unavailable};
+use super::producer::Deadline;
 use crate::log::{Layout, LogError};
 
 /// The broker setting without which a late request of a fenced owner can still do harm (KIP-890).
@@ -91,7 +93,15 @@ impl<'a> Admin<'a> {
     pub(super) fn check_policies(&self, topics: &[Topic]) -> Result<(), LogError> {
         let names: Vec<_> = topics.iter().map(|topic| self.clients.topic(*topic)).collect();
         let asked: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
-        let found = self.describe(&asked, "the settings of the topics")?;
+        let deadline = Deadline::after(CALL_MAX);
+        let found = loop {
+            let found = self.describe(&asked, "the settings of the topics")?;
+            // A broker that has not heard of a new topic yet knows no settings of it.
+            if deadline.is_over() || found.iter().all(|resource| !resource.entries.is_empty()) {
+                break found;
+            }
+            thread::park_timeout(LOOK);
+        };
         for ((topic, name), resource) in topics.iter().zip(&names).zip(&found) {
             for setting in policy(*topic, None) {
                 let value = value(resource, setting.key);

@@ -326,7 +326,7 @@ pub(super) enum Meaning {
     OutOfRange,
     /// There is no such partition.
     Nowhere,
-    /// A connection was lost; reading goes on when there is one.
+    /// Nobody answers for now: a connection was lost, or the leader is changing. It is asked again.
     Passing,
     /// Reading cannot go on.
     Final,
@@ -349,7 +349,18 @@ pub(super) fn meaning(error: &KafkaError) -> Meaning {
             RDKafkaErrorCode::BrokerTransportFailure
             | RDKafkaErrorCode::AllBrokersDown
             | RDKafkaErrorCode::Resolve
-            | RDKafkaErrorCode::OperationTimedOut,
+            | RDKafkaErrorCode::OperationTimedOut
+            | RDKafkaErrorCode::RequestTimedOut
+            | RDKafkaErrorCode::NetworkException
+            | RDKafkaErrorCode::LeaderNotAvailable
+            | RDKafkaErrorCode::NotLeaderForPartition
+            | RDKafkaErrorCode::ReplicaNotAvailable
+            | RDKafkaErrorCode::OffsetNotAvailable
+            | RDKafkaErrorCode::FencedLeaderEpoch
+            | RDKafkaErrorCode::UnknownLeaderEpoch
+            | RDKafkaErrorCode::CoordinatorNotAvailable
+            | RDKafkaErrorCode::CoordinatorLoadInProgress
+            | RDKafkaErrorCode::NotCoordinator,
         ) => Meaning::Passing,
         _ => Meaning::Final,
     }
@@ -450,6 +461,9 @@ mod tests {
             (KafkaError::MetadataFetch(Code::UnknownPartition), Meaning::Nowhere),
             (consuming(Code::BrokerTransportFailure), Meaning::Passing),
             (consuming(Code::AllBrokersDown), Meaning::Passing),
+            (KafkaError::MetadataFetch(Code::NotLeaderForPartition), Meaning::Passing),
+            (consuming(Code::FencedLeaderEpoch), Meaning::Passing),
+            (consuming(Code::NotCoordinator), Meaning::Passing),
             (consuming(Code::TopicAuthorizationFailed), Meaning::Final),
             (KafkaError::MessageConsumptionFatal(Code::Fatal), Meaning::Final),
         ] {

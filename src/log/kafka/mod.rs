@@ -32,8 +32,8 @@ use std::thread;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::metadata::Metadata;
-use rdkafka::metadata::MetadataBroker;
+use rdkafka::error::KafkaError;
+use rdkafka::metadata::{Metadata, MetadataBroker};
 use trunkline_schemas::{Offset, Partition, Stored, Topic};
 
 use self::admin::Admin;
@@ -49,8 +49,8 @@ const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
 const IDLE_READERS_MAX: usize = 4;
 /// Producers kept for the next appender.
 const IDLE_PRODUCERS_MAX: usize = 4;
-/// Between two looks at whether a new topic is there.
-const TOPIC_LOOK: Duration = Duration::from_millis(20);
+/// Between two looks at whether a topic is there, or has a leader.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How to reach a cluster, and what is kept there.
 #[derive(Clone, Default)]
@@ -93,14 +93,17 @@ pub struct Kafka(Arc<Inner>);
 struct Inner {
     clients: Clients,
     replication: Option<u16>,
-    /// Asks for metadata and bounds; reads nothing.
-    asker: BaseConsumer<Quiet>,
+    /// Asks for metadata and bounds; reads nothing. One that answers nonsense is replaced.
+    asker: Mutex<Arc<Asker>>,
     /// Partitions of the topics that are known to exist.
     partitions: Mutex<BTreeMap<Topic, u32>>,
     readers: Pool<Reader>,
     producers: Pool<Producer>,
     groups: Groups,
 }
+
+/// A consumer that only asks.
+type Asker = BaseConsumer<Quiet>;
 
 impl Kafka {
     /// Connects to a cluster and checks its brokers.
@@ -110,8 +113,7 @@ impl Kafka {
     /// transactions, [`LogError::Unavailable`] where the cluster cannot be reached within 10 s.
     pub fn open(config: &KafkaConfig) -> Result<Arc<Self>, LogError> {
         let clients = Clients::new(config)?;
-        let asker = clients.reader().create_with_context(Quiet);
-        let asker = asker.map_err(|error| unavailable("making a consumer", error))?;
+        let asker = Mutex::new(Arc::new(new_asker(&clients)?));
         let inner = Inner {
             clients,
             replication: config.replication,
@@ -226,8 +228,12 @@ impl Log for Kafka {
 }
 
 impl Inner {
+    fn asker(&self) -> Arc<Asker> {
+        Arc::clone(&*lock(&self.asker))
+    }
+
     fn metadata(&self) -> Result<Metadata, LogError> {
-        let metadata = self.asker.fetch_metadata(None, CALL_MAX);
+        let metadata = self.asker().fetch_metadata(None, CALL_MAX);
         metadata.map_err(|error| unavailable("reading the topics of the cluster", error))
     }
 
@@ -257,7 +263,7 @@ impl Inner {
             if deadline.is_over() {
                 return Err(unavailable(format!("creating topic {topic}"), "it does not appear"));
             }
-            thread::park_timeout(TOPIC_LOOK);
+            thread::park_timeout(LOOK);
         }
         let found = lock(&self.partitions);
         for layout in layouts {
@@ -287,13 +293,31 @@ impl Inner {
     fn bounds(&self, topic: Topic, partition: Partition) -> Result<Bounds, LogError> {
         let name = self.clients.topic(topic);
         let number = i32::try_from(partition).unwrap_or(i32::MAX);
-        match self.asker.fetch_watermarks(&name, number, CALL_MAX) {
-            Ok((start, end)) => Ok(Bounds { start, end: end.max(start) }),
-            Err(error) if meaning(&error) == Meaning::Nowhere => {
-                Err(LogError::NoSuchPartition { topic, partition })
-            }
-            Err(error) => {
-                Err(unavailable(format!("reading the bounds of {topic}/{partition}"), error))
+        let deadline = Deadline::after(CALL_MAX);
+        let asked = || {
+            let (start, end) = self.asker().fetch_watermarks(&name, number, deadline.left())?;
+            Ok(Bounds { start, end: end.max(start) })
+        };
+        loop {
+            match patiently(deadline, asked) {
+                // A client that lost its brokers at the wrong moment may believe for ever that a
+                // partition is not there. A new one is asked whether that is so.
+                Err(error) if meaning(&error) == Meaning::Nowhere && !deadline.is_over() => {
+                    let asker = Arc::new(new_asker(&self.clients)?);
+                    *lock(&self.asker) = asker;
+                    let count = self.found()?.get(&topic).copied();
+                    if count.is_some_and(|count| partition >= count) {
+                        return Err(LogError::NoSuchPartition { topic, partition });
+                    }
+                    thread::park_timeout(LOOK);
+                }
+                Err(error) if meaning(&error) == Meaning::Nowhere => {
+                    return Err(LogError::NoSuchPartition { topic, partition });
+                }
+                answer => {
+                    let what = || format!("reading the bounds of {topic}/{partition}");
+                    return answer.map_err(|error| unavailable(what(), error));
+                }
             }
         }
     }
@@ -312,6 +336,27 @@ impl Inner {
         let scanned = reader.scan(&self.clients, place, range, each)?;
         self.readers.give(reader);
         Ok(scanned)
+    }
+}
+
+fn new_asker(clients: &Clients) -> Result<Asker, LogError> {
+    let asker = clients.reader().create_with_context(Quiet);
+    asker.map_err(|error| unavailable("making a consumer", error))
+}
+
+/// Asks until there is an answer. A topic that was just created, or that changes its leader, is
+/// answered by nobody for a moment.
+fn patiently<T>(
+    deadline: Deadline,
+    mut ask: impl FnMut() -> Result<T, KafkaError>,
+) -> Result<T, KafkaError> {
+    loop {
+        match ask() {
+            Err(error) if meaning(&error) == Meaning::Passing && !deadline.is_over() => {
+                thread::park_timeout(LOOK);
+            }
+            answer => return answer,
+        }
     }
 }
 
@@ -359,6 +404,26 @@ mod tests {
         assert_eq!(pool.take(|one| *one == 2), Some(2));
         assert_eq!(pool.take(|_| true), Some(1));
         assert_eq!(pool.take(|_| true), None);
+    }
+
+    #[test]
+    fn a_question_is_asked_again_while_nobody_can_answer() {
+        use rdkafka::error::RDKafkaErrorCode as Code;
+        // errors before the answer, within, asked so many times, answered
+        let (moment, long) = (Duration::ZERO, Duration::from_mins(1));
+        for (errors, within, times, answered) in [
+            (vec![], long, 1, true),
+            (vec![Code::NotLeaderForPartition, Code::LeaderNotAvailable], long, 3, true),
+            (vec![Code::NotLeaderForPartition], moment, 1, false),
+            (vec![Code::TopicAuthorizationFailed], long, 1, false),
+        ] {
+            let (mut left, mut asked) = (errors.iter(), 0);
+            let answer = patiently(Deadline::after(within), || {
+                asked += 1;
+                left.next().map_or(Ok(()), |code| Err(KafkaError::MetadataFetch(*code)))
+            });
+            assert_eq!((asked, answer.is_ok()), (times, answered), "{errors:?}");
+        }
     }
 
     #[test]

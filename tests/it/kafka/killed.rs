@@ -82,10 +82,20 @@ async fn shared(members: &[&Member]) {
     .await;
 }
 
-/// Waits until the organisation was told so many events more.
-async fn told(world: &World, more: u64) {
+/// Waits until the organisation was told so many events more; the process must live.
+async fn told(world: &World, more: u64, process: &mut Process) {
     let goal = world.org.summary().events + more;
-    until("the organisation is told more", MOMENT_MAX, || world.org.summary().events >= goal).await;
+    let watch = Elapsed::start();
+    until("the organisation is told more", MOMENT_MAX * 2, || {
+        process.assert_alive();
+        assert!(
+            watch.time() < MOMENT_MAX,
+            "the organisation is told nothing:\n{}",
+            process.state()
+        );
+        world.org.summary().events >= goal
+    })
+    .await;
 }
 
 /// Events that may be open at one moment: a request for each that may be under way.
@@ -109,13 +119,13 @@ async fn one_of_three_brokers_is_killed_under_load() {
     }
     let world = World::new(calls(41, 3.0, 60.0), org(true), &settings(&brokers)).await;
     let mut process = world.run(None);
-    told(&world, 40).await;
+    told(&world, 40, &mut process).await;
     let watch = Elapsed::start();
     brokers[0].kill();
-    told(&world, 40).await;
+    told(&world, 40, &mut process).await;
     let gone_ms = watch.ms();
     brokers[0].restart();
-    told(&world, 40).await;
+    told(&world, 40, &mut process).await;
     let progress = world.site.progress();
     assert!(progress.finished < progress.total, "the calls were over too soon: {progress:?}");
     world.told(&mut process, Duration::from_mins(2)).await;
@@ -124,7 +134,8 @@ async fn one_of_three_brokers_is_killed_under_load() {
     announce(&format!(
         "one of three brokers killed: 40 events later after {gone_ms} ms, repeats {repeats}, lost 0"
     ));
-    assert_eq!(repeats, 0, "nobody who sends was killed");
+    let most = open_most(&settings(&brokers));
+    assert!(repeats <= most, "{repeats} events were sent again, {most} can have been open");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -139,11 +150,11 @@ async fn two_processes_killed_in_turn_take_over_from_each_other() {
     let mut took = Vec::new();
     for round in 0..ROUNDS {
         shared(&[&one, &other]).await;
-        told(&world, 20).await;
+        told(&world, 20, &mut one.process).await;
         // The first goes, the second takes over, and a new one joins it.
         one.process.kill();
         took.push(other.owns(TASKS).await);
-        told(&world, 5).await;
+        told(&world, 5, &mut other.process).await;
         one = other;
         other = Member::start(&world, BRIDGES[round % 2]).await;
     }
@@ -174,7 +185,7 @@ async fn a_process_that_is_told_to_stop_hands_over_at_once() {
     let one = Member::start(&world, BRIDGES[0]).await;
     let mut other = Member::start(&world, BRIDGES[1]).await;
     shared(&[&one, &other]).await;
-    told(&world, 20).await;
+    told(&world, 20, &mut other.process).await;
     one.process.stop().await;
     let took = other.owns(TASKS).await;
     let mut again = Member::start(&world, BRIDGES[0]).await;
@@ -196,7 +207,7 @@ async fn a_frozen_process_sends_nothing_when_it_wakes_up() {
     let frozen = Member::start(&world, BRIDGES[0]).await;
     let mut other = Member::start(&world, BRIDGES[1]).await;
     shared(&[&frozen, &other]).await;
-    told(&world, 20).await;
+    told(&world, 20, &mut other.process).await;
 
     frozen.process.signal("STOP");
     let watch = Elapsed::start();
