@@ -49,6 +49,8 @@ const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
 const IDLE_READERS_MAX: usize = 4;
 /// Producers kept for the next appender.
 const IDLE_PRODUCERS_MAX: usize = 4;
+/// How long one asking for bounds may take: the leader may be gone, and another be there.
+const ASK_MAX: Duration = Duration::from_secs(2);
 /// Between two looks at whether a topic is there, or has a leader.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -294,8 +296,14 @@ impl Inner {
         let name = self.clients.topic(topic);
         let number = i32::try_from(partition).unwrap_or(i32::MAX);
         let deadline = Deadline::after(CALL_MAX);
-        let asked = || {
-            let (start, end) = self.asker().fetch_watermarks(&name, number, deadline.left())?;
+        let asked = |again| {
+            let asker = self.asker();
+            let most = deadline.left().min(ASK_MAX);
+            if again {
+                // It sends the question to the leader it knows, dead or not.
+                asker.fetch_metadata(Some(&name), most)?;
+            }
+            let (start, end) = asker.fetch_watermarks(&name, number, most)?;
             Ok(Bounds { start, end: end.max(start) })
         };
         loop {
@@ -345,15 +353,17 @@ fn new_asker(clients: &Clients) -> Result<Asker, LogError> {
 }
 
 /// Asks until there is an answer. A topic that was just created, or that changes its leader, is
-/// answered by nobody for a moment.
+/// answered by nobody for a moment. `ask` is told whether it asks again.
 fn patiently<T>(
     deadline: Deadline,
-    mut ask: impl FnMut() -> Result<T, KafkaError>,
+    mut ask: impl FnMut(bool) -> Result<T, KafkaError>,
 ) -> Result<T, KafkaError> {
+    let mut again = false;
     loop {
-        match ask() {
+        match ask(again) {
             Err(error) if meaning(&error) == Meaning::Passing && !deadline.is_over() => {
                 thread::park_timeout(LOOK);
+                again = true;
             }
             answer => return answer,
         }
@@ -418,7 +428,8 @@ mod tests {
             (vec![Code::TopicAuthorizationFailed], long, 1, false),
         ] {
             let (mut left, mut asked) = (errors.iter(), 0);
-            let answer = patiently(Deadline::after(within), || {
+            let answer = patiently(Deadline::after(within), |again| {
+                assert_eq!(again, asked > 0);
                 asked += 1;
                 left.next().map_or(Ok(()), |code| Err(KafkaError::MetadataFetch(*code)))
             });
