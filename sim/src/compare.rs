@@ -177,6 +177,7 @@ mod tests {
             call_uuid: uuid.to_owned(),
             model: model.to_owned(),
             expected,
+            outcomes: Vec::new(),
         };
         vec![
             call("CALL1", "11", Expected::Conversation(legs())),

@@ -68,6 +68,17 @@ pub enum Expected {
     Nothing(String),
 }
 
+/// What becomes of a call besides what is told of it: the reason is one of the product's own closed
+/// list, as an operator reads it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// The call, or somebody in it, is left out.
+    LeftOut(String),
+    /// The conversation is told of endings only from some moment on.
+    Suspended(String),
+}
+
 /// The truth about one call of the simulated site.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -78,4 +89,7 @@ pub struct CallTruth {
     pub model: String,
     /// What the organisation must hold of it.
     pub expected: Expected,
+    /// What else becomes of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outcomes: Vec<Outcome>,
 }

@@ -1,5 +1,6 @@
-//! `trunkline demo`: a simulated site, two bridges, the log, the processors, the sinks and a
-//! simulated organisation in one process, and the organisation's ledger held against the truth.
+//! `trunkline demo`: two simulated sites whose calls follow every model and one of whose servers
+//! fails over to its backup, two bridges, the log, the processors, the sinks and a simulated
+//! organisation in one process; and the organisation's ledger held against the truth.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -53,6 +54,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             rate_per_second: args.rate,
             speed: args.speed,
             seed: args.seed,
+            vq_server: true,
+            everything: true,
             ..EngageConfig::default()
         },
         log: args.kafka.clone().map_or(Place::Passing, Place::Kafka),
@@ -65,10 +68,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let watch = Elapsed::start();
         let told = rehearsal.play(DRAW, &mut |moment| screen.draw(moment)).await;
         screen.clear();
-        let left_out = rehearsal.outcomes()?;
+        let (left_out, expected) = (rehearsal.outcomes()?, rehearsal.expected_outcomes());
         let summary = rehearsal.summary();
         let clean = rehearsal.stop().await;
-        anyhow::Ok((Found { differences: told, left_out, summary, took: watch.time() }, clean))
+        let took = watch.time();
+        anyhow::Ok((Found { differences: told, left_out, expected, summary, took }, clean))
     })?;
     runtime.shutdown_timeout(Duration::from_secs(1));
     let ok = found.ok() && clean;
@@ -98,6 +102,8 @@ struct Told<'a> {
 struct Found {
     differences: Vec<Difference>,
     left_out: ByReason,
+    /// What `left_out` ought to be.
+    expected: ByReason,
     summary: Summary,
     took: Duration,
 }
@@ -105,6 +111,7 @@ struct Found {
 impl Found {
     fn ok(&self) -> bool {
         self.differences.is_empty()
+            && self.left_out == self.expected
             && self.summary.violations.is_empty()
             && self.summary.open == 0
             && self.summary.refused == 0
@@ -128,7 +135,7 @@ impl Found {
 
     fn print(&self, args: &Args, ok: bool) -> anyhow::Result<()> {
         let s = &self.summary;
-        let rows: [(&str, String); 8] = [
+        let rows: [(&str, String); 9] = [
             ("calls in Engage", args.calls.to_string()),
             ("conversations", s.conversations.to_string()),
             ("left open", s.open.to_string()),
@@ -137,6 +144,7 @@ impl Found {
             ("refused / repeated", format!("{} / {}", s.refused, s.duplicates)),
             ("rules broken", s.violations.values().sum::<u64>().to_string()),
             ("ignored, as specified", reasons(&self.by_reason(LeftOut::Ignored))),
+            ("suspended, as specified", reasons(&self.by_reason(LeftOut::Suspended))),
         ];
         say("The simulated Genesys Cloud organisation holds:")?;
         for (name, value) in rows {
@@ -144,6 +152,9 @@ impl Found {
         }
         for difference in self.differences.iter().take(SHOWN_MAX) {
             say(&format!("  differs: {difference}"))?;
+        }
+        if self.left_out != self.expected {
+            say(&format!("  ignored and suspended should be: {:?}", self.expected))?;
         }
         let took = self.took.as_secs();
         say(&if ok {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use trunkline_schemas::{Outcome, OutcomeStatus, codec};
 use trunkline_sim::compare::{Difference, compare};
 use trunkline_sim::engage::{self, EngageConfig, EngageSim, Progress};
 use trunkline_sim::gc::{self, FaultPlan, GcConfig, GcSim, Summary};
-use trunkline_sim::truth::Expected;
+use trunkline_sim::truth::{self, Expected};
 use trunkline_sinks::{ClientConfig, GenesysCloud, LocalAllowance, SinkConfig};
 
 use super::Shell;
@@ -116,8 +117,9 @@ impl Rehearsal {
     /// # Errors
     /// An address or the log cannot be opened.
     pub async fn start(script: Script) -> anyhow::Result<Self> {
-        let roles = 3 * script.bridges.len();
-        let site = engage::start(EngageConfig { wait_for_clients: roles, ..script.site }).await?;
+        // The second site has no VQs of its own.
+        let links = if script.site.everything { 5 } else { 3 } * script.bridges.len();
+        let site = engage::start(EngageConfig { wait_for_clients: links, ..script.site }).await?;
         let directory: DirectoryFile = serde_json::from_value(site.directory())?;
         let mut org = GcConfig {
             requests_per_minute: script.requests_per_minute.unwrap_or(u32::MAX),
@@ -248,6 +250,19 @@ impl Rehearsal {
         Ok(by_reason)
     }
 
+    /// What [`Self::outcomes`] ought to be.
+    pub fn expected_outcomes(&self) -> ByReason {
+        let mut by_reason = ByReason::new();
+        for outcome in self.site.truth().into_iter().flat_map(|call| call.outcomes) {
+            let key = match outcome {
+                truth::Outcome::LeftOut(code) => (LeftOut::Ignored, code),
+                truth::Outcome::Suspended(code) => (LeftOut::Suspended, code),
+            };
+            *by_reason.entry(key).or_default() += 1;
+        }
+        by_reason
+    }
+
     /// Stops everything; `false` if the engine had to leave something behind.
     pub async fn stop(self) -> bool {
         let clean = self.engine.stop().await;
@@ -287,21 +302,25 @@ pub fn know(config: &mut GcConfig, known: &DirectoryFile) {
     config.source_id = Some(known.source_id.clone());
 }
 
-/// The domain of a simulated site.
+/// The domain of a simulated site, and of its second one.
 pub fn domain(site: &EngageSim, directory: DirectoryFile) -> Domain {
-    let pair = |address: std::net::SocketAddr| {
-        let primary = HostPort { host: address.ip().to_string(), port: address.port() };
-        vec![ServerPair { primary, backup: None }]
+    let at =
+        |address: SocketAddr| HostPort { host: address.ip().to_string(), port: address.port() };
+    let pair = |address, backup: Option<SocketAddr>| {
+        vec![ServerPair { primary: at(address), backup: backup.map(at) }]
     };
-    Domain {
-        name: "demo".to_owned(),
-        directory_file: PathBuf::new(),
-        directory,
-        sites: vec![Site {
-            name: "site1".to_owned(),
-            voice_server_call: pair(site.addr()),
-            voice_server_vq: pair(site.vq_addr()),
-            voice_server_agent: pair(site.addr()),
-        }],
-    }
+    let vq_backup = site.backup_addr().filter(|_| site.vq_addr() == site.addr());
+    let mut sites = vec![Site {
+        name: "site1".to_owned(),
+        voice_server_call: pair(site.addr(), site.backup_addr()),
+        voice_server_vq: pair(site.vq_addr(), vq_backup),
+        voice_server_agent: pair(site.addr(), site.backup_addr()),
+    }];
+    sites.extend(site.second_addr().map(|second| Site {
+        name: "site2".to_owned(),
+        voice_server_call: pair(second, None),
+        voice_server_vq: Vec::new(),
+        voice_server_agent: pair(second, None),
+    }));
+    Domain { name: "demo".to_owned(), directory_file: PathBuf::new(), directory, sites }
 }

@@ -275,8 +275,12 @@ fn answered_untold(teller: &mut Teller<'_>, at_ms: i64, id: &str) {
     match reach(teller.conversation, id) {
         Reach::Agent(_) | Reach::Phone(_) => open(teller, at_ms),
         Reach::OutOfScope(party) => {
-            note_out_of_scope(teller, &party);
-            if teller.conversation.customer().is_some() {
+            let served = teller.conversation.customer().is_some();
+            // Half of a call: who is seen from afar is told of by the other half.
+            if served || !party.remote {
+                note_out_of_scope(teller, &party);
+            }
+            if served {
                 teller.conversation.flow = Flow::Ignored;
             }
         }

@@ -187,16 +187,12 @@ fn linked(conversation: &mut Conversation, uuid: &str, links: &[String]) -> Vec<
     let Some(own) = conversation.calls.get(uuid).map(|call| call.group.clone()) else {
         return Vec::new();
     };
-    match own == other {
-        true => Vec::new(),
-        false if own == conversation.root => join(conversation, &other),
-        false if other == conversation.root => join(conversation, &own),
-        false => {
-            for call in conversation.calls.values_mut().filter(|call| call.group == own) {
-                call.group.clone_from(&other);
-            }
-            Vec::new()
-        }
+    if own == other {
+        Vec::new()
+    } else if own == conversation.root {
+        join(conversation, &other, &own)
+    } else {
+        join(conversation, &own, &other)
     }
 }
 
@@ -407,14 +403,15 @@ fn merged(
     match group.filter(|group| merges && *group != conversation.root) {
         Some(group) => {
             let mut inputs = vec![Input::Merged(Leaving::from_cause(event.is.cause()))];
-            inputs.extend(join(conversation, &group));
+            inputs.extend(join(conversation, &group, &conversation.root.clone()));
             inputs
         }
         None => Vec::new(),
     }
 }
 
-/// Takes over an untold conversation that turned out to be the other half of `sibling`'s call.
+/// Takes over an untold conversation that turned out to be the other half of `sibling`'s call (one
+/// of its own, where that is not known yet).
 pub fn absorb(conversation: &mut Conversation, other: Conversation, sibling: &str) -> Vec<Input> {
     let half = other.root.clone();
     for (uuid, call) in other.calls {
@@ -424,34 +421,31 @@ pub fn absorb(conversation: &mut Conversation, other: Conversation, sibling: &st
     conversation.entries.extend(other.entries);
     let group = conversation.calls.get(sibling).map(|call| call.group.clone());
     match group {
-        Some(group) if group == conversation.root => join(conversation, &half),
-        Some(group) => {
-            for call in conversation.calls.values_mut().filter(|call| call.group == half) {
-                call.group.clone_from(&group);
-            }
-            Vec::new()
-        }
+        Some(group) => join(conversation, &half, &group),
         None => Vec::new(),
     }
 }
 
-/// The parties and entries of a group become those of the root call: what they do is news to the
-/// flow.
-fn join(conversation: &mut Conversation, group: &str) -> Vec<Input> {
-    let root = conversation.root.clone();
+/// The parties and entries of a group become those of another, of the root call or of a consult:
+/// what they do is news to the flow.
+fn join(conversation: &mut Conversation, group: &str, into: &str) -> Vec<Input> {
+    let is_root = into == conversation.root;
     let joining: Vec<String> = conversation
         .calls
         .iter_mut()
         .filter(|(_, call)| call.group == group)
         .map(|(uuid, call)| {
-            call.group.clone_from(&root);
+            into.clone_into(&mut call.group);
             uuid.clone()
         })
         .collect();
     let entries = conversation.entries.iter().filter(|e| joining.contains(&e.call));
     let mut inputs: Vec<Input> = entries
         .filter(|entry| entry.queue_id.is_some() && !entry.left)
-        .map(|entry| Input::Queued(entry.id.clone()))
+        .map(|entry| {
+            let id = entry.id.clone();
+            if is_root { Input::Queued(id) } else { Input::ConsultQueued(id) }
+        })
         .collect();
     let null = PartyState::from_bits(0);
     for party in conversation.parties.iter().filter(|p| joining.contains(&p.call)) {

@@ -278,7 +278,8 @@ impl ConversationProcessor {
                 return;
             }
         };
-        let id = self.unite(id, event);
+        let (id, twin) = self.unite(id, event);
+        let sibling = sibling.or(twin);
         let Some(mut conversation) = self.take_out(&id) else { return };
         // A record that makes the machine panic must leave the conversation as it was (law 11).
         let before = conversation.clone();
@@ -316,14 +317,14 @@ impl ConversationProcessor {
 
     /// Two conversations that turn out to be one by a link learned late: one that was not told
     /// joins the other; of two that were, the older goes on and the younger's open legs are ended.
-    /// Returns the one that the event concerns.
-    fn unite(&mut self, id: String, event: &Event) -> String {
-        let Some((other, call)) = self.aliases.twin(&id, event) else { return id };
+    /// Returns the one that the event concerns, and of a call not yet known its other half.
+    fn unite(&mut self, id: String, event: &Event) -> (String, Option<String>) {
+        let Some((other, call)) = self.aliases.twin(&id, event) else { return (id, None) };
         if !self.conversations.contains_key(&other) {
-            return id;
+            return (id, None);
         }
         let (Some(this), Some(other)) = (self.take_out(&id), self.take_out(&other)) else {
-            return id;
+            return (id, None);
         };
         if this.seq > 0 && other.seq > 0 {
             let created = |c: &Conversation| c.root_call().map_or(0, |call| call.created_ms);
@@ -336,13 +337,18 @@ impl ConversationProcessor {
             }
             self.put_back(older);
             self.put_back(younger);
-            return id;
+            return (id, None);
         }
-        let (mut survivor, half, sibling) = if this.seq > 0 {
-            let sibling = this.root.clone();
-            (this, other, sibling)
-        } else {
+        let own = event.call.clone().unwrap_or_else(|| this.root.clone());
+        let mut twin = None;
+        let (mut survivor, half, sibling) = if this.seq == 0 {
             (other, this, call)
+        } else if this.calls.contains_key(&own) {
+            (this, other, own)
+        } else {
+            // A consult, found by the call it is made from: its other half is here first.
+            twin = Some(call.clone());
+            (this, other, call)
         };
         self.aliases.forget(&half);
         self.changed.insert(half.id.clone());
@@ -355,7 +361,7 @@ impl ConversationProcessor {
         survivor.touched_ms = self.streams.now_ms;
         let id = survivor.id.clone();
         self.put_back(survivor);
-        id
+        (id, twin)
     }
 
     fn with_teller(

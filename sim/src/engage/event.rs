@@ -1,5 +1,7 @@
 //! A TLib event of the site, before it is said.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -25,10 +27,29 @@ impl Role {
             Self::Agent => "ext",
         }
     }
+
+    /// The role that sees a stream.
+    pub(super) fn of_stream(stream: &str) -> Self {
+        match stream {
+            "vq" => Self::Vq,
+            "ext" => Self::Agent,
+            _ => Self::Call,
+        }
+    }
+}
+
+/// Whose SIP Server says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Place {
+    /// That of the site.
+    #[default]
+    First,
+    /// That of the second site.
+    Second,
 }
 
 /// Where a call stands, for those who watch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     Started,
     Queued,
@@ -41,7 +62,8 @@ pub(super) enum Phase {
 pub(super) struct Event {
     pub(super) at: Micros,
     pub(super) role: Role,
-    pub(super) name: &'static str,
+    pub(super) place: Place,
+    pub(super) name: Cow<'static, str>,
     /// What the call comes to with this event, if that changes.
     pub(super) phase: Option<Phase>,
     pub(super) attributes: Map<String, Value>,

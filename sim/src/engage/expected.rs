@@ -1,7 +1,7 @@
 //! What a Genesys Cloud organisation must hold of each call: the truth the product is measured by,
 //! taken from the moments of the plan and from nothing the product computes.
 
-use crate::truth::{CallTruth, Expected, Leg, LegKind};
+use crate::truth::{CallTruth, Expected, Leg, LegKind, Outcome};
 
 use super::model::Model;
 use super::plan::{ALERTED_AFTER, Call, FAR_END_AFTER, MS, Micros, TREATED_AFTER};
@@ -13,14 +13,17 @@ const INTERNAL: &str = "internal";
 /// The truth about a call; `to_ms` turns a moment of the plan into milliseconds since 1970.
 pub(super) fn truth(site: &Site, call: &Call, to_ms: impl Fn(Micros) -> i64) -> CallTruth {
     let view = View { site, call, to_ms };
-    let expected = match view.legs() {
-        Some(legs) => Expected::Conversation(legs),
-        None => Expected::Nothing(INTERNAL.to_owned()),
+    let (expected, outcomes) = if let Some(legs) = view.legs() {
+        (Expected::Conversation(legs), Vec::new())
+    } else {
+        let why = INTERNAL.to_owned();
+        (Expected::Nothing(why.clone()), vec![Outcome::LeftOut(why)])
     };
     CallTruth {
         call_uuid: site.call_uuid(call.number),
         model: call.model.name().to_owned(),
         expected,
+        outcomes,
     }
 }
 

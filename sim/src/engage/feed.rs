@@ -59,11 +59,19 @@ pub(super) struct Server {
     entries: RwLock<Vec<Entry>>,
     /// How many entries there are.
     said: watch::Sender<usize>,
+    /// Set when the process ends: its clients get what it said, and no more.
+    ended: CancellationToken,
 }
 
 impl Server {
     pub(super) fn new(name: &'static str, started_at: i64) -> Self {
-        Self { name, started_at, entries: RwLock::new(Vec::new()), said: watch::Sender::new(0) }
+        let (entries, said) = (RwLock::new(Vec::new()), watch::Sender::new(0));
+        Self { name, started_at, entries, said, ended: CancellationToken::new() }
+    }
+
+    /// Ends the process.
+    pub(super) fn end(&self) {
+        self.ended.cancel();
     }
 
     pub(super) fn say(&self, new: impl IntoIterator<Item = Entry>) {
@@ -113,6 +121,7 @@ pub(super) async fn serve(
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
+            () = server.ended.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
         let (stream, address) = match accepted {
@@ -141,6 +150,7 @@ pub(super) async fn serve(
             }
         });
     }
+    drop(listener);
     clients.close();
     clients.wait().await;
 }
@@ -264,9 +274,11 @@ impl Client {
             // Fails only when the server is gone, and with it everything.
             let more = async { said.wait_for(|end| *end > position).await.is_ok() };
             tokio::select! {
+                biased;
                 more = more => {
                     if !more { return Ok(()); }
                 }
+                () = server.ended.cancelled() => return Ok(()),
                 read = self.reader.read(&mut scratch) => {
                     if read? == 0 { return Ok(()); }
                 }

@@ -19,8 +19,10 @@ mod model;
 mod model_tests;
 mod plan;
 mod play;
+mod recorded;
 mod script;
 mod site;
+mod standby;
 
 use std::io;
 use std::net::SocketAddr;
@@ -36,12 +38,12 @@ use crate::truth::CallTruth;
 
 pub use model::{Model, SHARES};
 pub use play::Progress;
-pub use site::{SIP_SERVER, SWITCH, VQ_SERVER};
+pub use site::{BACKUP_SERVER, SECOND_SERVER, SIP_SERVER, SWITCH, VQ_SERVER};
 
 use feed::Server;
-use plan::Call;
-use play::{Beat, Schedule, Voices};
+use play::{Beat, Played, Schedule, Servers, Voices};
 use site::Site;
+use standby::Standby;
 
 /// Most calls of a run: plan and events are kept in memory (about 5 KiB a call).
 pub const CALLS_MAX: u64 = 200_000;
@@ -51,6 +53,12 @@ pub const AGENTS_MAX: usize = 2_000;
 pub const AGENTS_MIN: usize = 2;
 /// The VQ server was started this long before the SIP Server.
 const VQ_SERVER_OLDER_SECS: i64 = 7;
+/// The second site's SIP Server was started this long before that of the first.
+const SECOND_SERVER_OLDER_SECS: i64 = 3;
+/// The backup was started this long before the primary.
+const BACKUP_SERVER_OLDER_SECS: i64 = 11;
+/// Of a hundred calls with everything, so many are recorded ones.
+const RECORDED_PERCENT: u64 = 34;
 
 /// What is simulated.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +82,9 @@ pub struct EngageConfig {
     pub vq_server: bool,
     /// All calls of this model, instead of the models in their usual shares.
     pub only: Option<Model>,
+    /// Every call model, recorded ones among them, on two sites; and in the middle of the run the
+    /// SIP Server fails over to its backup.
+    pub everything: bool,
 }
 
 impl Default for EngageConfig {
@@ -88,6 +99,7 @@ impl Default for EngageConfig {
             wait_for_clients: 0,
             vq_server: false,
             only: None,
+            everything: false,
         }
     }
 }
@@ -97,6 +109,8 @@ impl Default for EngageConfig {
 pub struct EngageSim {
     addr: SocketAddr,
     vq_addr: SocketAddr,
+    backup_addr: Option<SocketAddr>,
+    second_addr: Option<SocketAddr>,
     run: Arc<Run>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -105,7 +119,7 @@ pub struct EngageSim {
 #[derive(Debug)]
 struct Run {
     site: Site,
-    calls: Vec<Call>,
+    calls: Vec<Played>,
     speed: f64,
     /// Set when the calls start.
     beat: OnceLock<Beat>,
@@ -118,8 +132,7 @@ struct Run {
 /// `InvalidInput` for numbers out of range; whatever the system says when it cannot listen.
 pub async fn start(config: EngageConfig) -> io::Result<EngageSim> {
     check(&config)?;
-    let site = Site::new(config.seed, config.agents, config.vq_server);
-    let calls = plan::plan(&settings(&config, &site));
+    let (site, calls) = calls(&config);
     let schedule = Schedule::new(&site, &calls);
     let total = calls.len() as u64;
     let progress = watch::Sender::new(Progress { total, ..Progress::default() });
@@ -129,23 +142,50 @@ pub async fn start(config: EngageConfig) -> io::Result<EngageSim> {
     let started_at = now_micros().div_euclid(1_000_000);
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let present = Arc::new(watch::Sender::new(0));
-    let listener = TcpListener::bind(config.listen).await?;
-    let addr = listener.local_addr()?;
-    let sip = Arc::new(Server::new(SIP_SERVER, started_at));
-    tasks.spawn(feed::serve(listener, Arc::clone(&sip), Arc::clone(&present), stop.clone()));
-    let (mut vq, mut vq_addr) = (None, addr);
+    let open = async |listen, name, older_secs| {
+        let listener = TcpListener::bind(listen).await?;
+        let addr = listener.local_addr()?;
+        let server = Arc::new(Server::new(name, started_at - older_secs));
+        let (speaks, present) = (Arc::clone(&server), Arc::clone(&present));
+        tasks.spawn(feed::serve(listener, speaks, present, stop.clone()));
+        io::Result::Ok((server, addr))
+    };
+    let (sip, addr) = open(config.listen, SIP_SERVER, 0).await?;
+    let mut servers = Servers { sip, vq: None, second: None };
+    let (mut vq_addr, mut backup_addr, mut second_addr, mut standby) = (addr, None, None, None);
     if config.vq_server {
-        let listener = TcpListener::bind(next_port(config.listen)).await?;
-        vq_addr = listener.local_addr()?;
-        let server = Arc::new(Server::new(VQ_SERVER, started_at - VQ_SERVER_OLDER_SECS));
-        vq = Some(Arc::clone(&server));
-        tasks.spawn(feed::serve(listener, server, Arc::clone(&present), stop.clone()));
+        let (vq, at) = open(next_port(config.listen), VQ_SERVER, VQ_SERVER_OLDER_SECS).await?;
+        (servers.vq, vq_addr) = (Some(vq), at);
     }
-    let voices = Voices::new(config.seed, sip, vq);
-    let playing = play_when_ready(Arc::clone(&run), schedule, voices, config, present);
+    if config.everything {
+        let any_port = SocketAddr::new(config.listen.ip(), 0);
+        let (second, at) = open(any_port, SECOND_SERVER, SECOND_SERVER_OLDER_SECS).await?;
+        (servers.second, second_addr) = (Some(second), Some(at));
+        let backup = Arc::new(Server::new(BACKUP_SERVER, started_at - BACKUP_SERVER_OLDER_SECS));
+        let present = Arc::clone(&present);
+        let made = Standby::new(any_port, backup, present, stop.clone(), tasks.clone())?;
+        (standby, backup_addr) = (Some(made.0), Some(made.1));
+    }
+    let voices = Voices::new(config.seed, &servers);
+    let playing = play_when_ready(Arc::clone(&run), schedule, voices, standby, config, present);
     let stopped = stop.clone();
     tasks.spawn(async move { stopped.run_until_cancelled(playing).await });
-    Ok(EngageSim { addr, vq_addr, run, stop, tasks })
+    Ok(EngageSim { addr, vq_addr, backup_addr, second_addr, run, stop, tasks })
+}
+
+/// The site and all its calls.
+fn calls(config: &EngageConfig) -> (Site, Vec<Played>) {
+    let site = Site::new(config.seed, config.agents, config.vq_server);
+    let recorded = if config.everything { config.calls * RECORDED_PERCENT / 100 } else { 0 };
+    let planned = plan::plan(&settings(config, config.calls - recorded, &site));
+    let count = |calls: u64| u32::try_from(calls).expect("checked against CALLS_MAX");
+    let span = planned.last().map_or(0, |call| call.created);
+    let first = count(config.calls - recorded);
+    let takes = recorded::takes(first, count(recorded), span);
+    let cells = takes.iter().map(|take| take.cell + 1).max().unwrap_or_default();
+    let site = if config.everything { site.with_second(cells) } else { site };
+    let planned = planned.into_iter().map(Played::Planned);
+    (site, planned.chain(takes.into_iter().map(Played::Recorded)).collect())
 }
 
 impl EngageSim {
@@ -160,6 +200,16 @@ impl EngageSim {
         self.vq_addr
     }
 
+    /// Where the SIP Server's backup is once it has taken over, if there is one.
+    pub fn backup_addr(&self) -> Option<SocketAddr> {
+        self.backup_addr
+    }
+
+    /// Where the SIP Server of the second site listens, if there is one.
+    pub fn second_addr(&self) -> Option<SocketAddr> {
+        self.second_addr
+    }
+
     /// The directory of the site, as `translate` and `run` read it from a file.
     pub fn directory(&self) -> Value {
         self.run.site.directory()
@@ -169,7 +219,7 @@ impl EngageSim {
     /// it names times of day; from then on it covers the calls still to come as well.
     pub fn truth(&self) -> Vec<CallTruth> {
         let Some(beat) = self.run.beat.get() else { return Vec::new() };
-        let truth = |call| expected::truth(&self.run.site, call, |at| beat.wall_ms(at));
+        let truth = |call: &Played| call.truth(&self.run.site, |at| beat.wall_ms(at));
         self.run.calls.iter().map(truth).collect()
     }
 
@@ -203,6 +253,7 @@ async fn play_when_ready(
     run: Arc<Run>,
     schedule: Schedule,
     voices: Voices,
+    standby: Option<Standby>,
     config: EngageConfig,
     present: Arc<watch::Sender<usize>>,
 ) {
@@ -213,7 +264,7 @@ async fn play_when_ready(
     let report = |progress| {
         run.progress.send_replace(progress);
     };
-    play::play(&run.site, &run.calls, &schedule, beat, voices, report).await;
+    play::play(&run.site, &run.calls, &schedule, beat, voices, standby, report).await;
 }
 
 fn check(config: &EngageConfig) -> io::Result<()> {
@@ -234,12 +285,13 @@ fn check(config: &EngageConfig) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, wrong))
 }
 
-fn settings(config: &EngageConfig, site: &Site) -> plan::Settings {
+fn settings(config: &EngageConfig, planned: u64, site: &Site) -> plan::Settings {
+    let share = planned as f64 / config.calls.max(1) as f64;
     plan::Settings {
         seed: config.seed,
-        calls: u32::try_from(config.calls).expect("checked against CALLS_MAX"),
+        calls: u32::try_from(planned).expect("checked against CALLS_MAX"),
         // The rate is one of real time, the plan's time line is the virtual one.
-        rate: config.rate_per_second / config.speed,
+        rate: config.rate_per_second / config.speed * share,
         agents: config.agents,
         queues: site.queues.len(),
         only: config.only,

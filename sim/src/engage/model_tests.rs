@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::event::Event;
 use super::expected;
+use super::plan::Call;
 use super::script::events;
 use super::*;
 use crate::truth::{Expected, Leg, LegKind};

@@ -7,14 +7,19 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
-use super::event::{Event, Phase, Role};
+use super::event::{Event, Phase, Place, Role};
 use super::feed::{Entry, Server, line_of};
 use super::plan::{Call, Draw, MS, Micros};
-use super::script::events;
+use super::recorded::Take;
+use super::script;
 use super::site::Site;
+use super::standby::{Memory, Standby};
+use crate::truth::CallTruth;
 
 /// Events said at once at most, so that the clients are not kept waiting for a long burst.
 const BURST_MAX: usize = 512;
+/// The backup's clock is behind by this many microseconds.
+const CLOCK_OFF: i64 = -2_500;
 /// The number of a server's first event is below this.
 const SEQUENCE_FIRST_MAX: u64 = 1 << 16;
 /// Numbers of successive events are at most this far apart, as other streams take some.
@@ -85,14 +90,46 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    pub(super) fn new(site: &Site, calls: &[Call]) -> Self {
+    pub(super) fn new(site: &Site, calls: &[Played]) -> Self {
         let mut rows = Vec::new();
-        for call in calls {
-            let moments = events(site, call).into_iter().map(|event| event.at);
-            rows.extend((0..).zip(moments).map(|(number, at)| (at, call.number, number)));
+        for (call, played) in (0..).zip(calls) {
+            let moments = played.events(site).into_iter().map(|event| event.at);
+            rows.extend((0..).zip(moments).map(|(number, at)| (at, call, number)));
         }
         rows.sort_unstable();
         Self { rows }
+    }
+
+    /// When half of the events are over.
+    pub(super) fn middle(&self) -> Micros {
+        self.rows.get(self.rows.len() / 2).map_or(0, |(at, ..)| *at)
+    }
+}
+
+/// One call of the run. Its place among them is its number.
+#[derive(Clone, Debug)]
+pub(super) enum Played {
+    /// Composed by the plan.
+    Planned(Call),
+    /// A fixture, with other names.
+    Recorded(Take),
+}
+
+impl Played {
+    fn events(&self, site: &Site) -> Vec<Event> {
+        match self {
+            Self::Planned(call) => script::events(site, call),
+            Self::Recorded(take) => take.events(site),
+        }
+    }
+
+    /// What the organisation must hold; `to_ms` turns a moment of the plan into milliseconds since
+    /// 1970.
+    pub(super) fn truth(&self, site: &Site, to_ms: impl Fn(Micros) -> i64) -> CallTruth {
+        match self {
+            Self::Planned(call) => super::expected::truth(site, call, to_ms),
+            Self::Recorded(take) => take.truth(site, to_ms),
+        }
     }
 }
 
@@ -101,47 +138,95 @@ pub(super) struct Voices {
     sip: Voice,
     /// Nothing if the VQ DNs are on the SIP Server.
     vq: Option<Voice>,
+    second: Option<Voice>,
+    /// What the SIP Server's backup knows; nothing where there is none.
+    memory: Option<Memory>,
 }
 
+/// A server that speaks.
 struct Voice {
     server: Arc<Server>,
     steps: Draw,
     sequence: u64,
+    /// How far its clock is from that of the site, in microseconds.
+    clock_off: i64,
     burst: Vec<Entry>,
 }
 
-impl Voices {
-    pub(super) fn new(seed: u64, sip: Arc<Server>, vq: Option<Arc<Server>>) -> Self {
-        let voice = |number: u64, server| {
-            let mut steps = Draw::new(seed, u64::MAX - number);
-            Voice { server, sequence: steps.below(SEQUENCE_FIRST_MAX), steps, burst: Vec::new() }
-        };
-        Self { sip: voice(1, sip), vq: vq.map(|server| voice(2, server)) }
+impl Voice {
+    fn new(seed: u64, number: u64, server: Arc<Server>) -> Self {
+        let mut steps = Draw::new(seed, u64::MAX - number);
+        let sequence = steps.below(SEQUENCE_FIRST_MAX);
+        Self { server, sequence, steps, clock_off: 0, burst: Vec::new() }
     }
 
     fn add(&mut self, event: Event, beat: &Beat) {
-        let voice = match (event.role, &mut self.vq) {
-            (Role::Vq, Some(vq)) => vq,
-            (Role::Vq | Role::Call | Role::Agent, _) => &mut self.sip,
-        };
-        voice.sequence += 1 + voice.steps.below(SEQUENCE_STEP_MAX);
-        let entry = entry(&voice.server, voice.sequence, event, beat);
-        voice.burst.push(entry);
+        self.sequence += 1 + self.steps.below(SEQUENCE_STEP_MAX);
+        let micros = beat.wall(event.at) + self.clock_off;
+        self.burst.push(entry(&self.server, self.sequence, event, micros));
     }
 
     fn say(&mut self) {
-        for voice in [Some(&mut self.sip), self.vq.as_mut()].into_iter().flatten() {
-            if !voice.burst.is_empty() {
-                voice.server.say(voice.burst.drain(..));
-            }
+        if !self.burst.is_empty() {
+            self.server.say(self.burst.drain(..));
         }
     }
 }
 
-fn entry(server: &Server, sequence: u64, event: Event, beat: &Beat) -> Entry {
+/// The servers of a site.
+pub(super) struct Servers {
+    pub(super) sip: Arc<Server>,
+    pub(super) vq: Option<Arc<Server>>,
+    pub(super) second: Option<Arc<Server>>,
+}
+
+impl Voices {
+    pub(super) fn new(seed: u64, servers: &Servers) -> Self {
+        let voice = |number, server: &Arc<Server>| Voice::new(seed, number, Arc::clone(server));
+        Self {
+            sip: voice(1, &servers.sip),
+            vq: servers.vq.as_ref().map(|server| voice(2, server)),
+            second: servers.second.as_ref().map(|server| voice(3, server)),
+            memory: servers.second.as_ref().map(|_| Memory::default()),
+        }
+    }
+
+    fn add(&mut self, event: Event, beat: &Beat) {
+        match (event.role, event.place, &mut self.vq, &mut self.second) {
+            (Role::Vq, _, Some(vq), _) => vq.add(event, beat),
+            (Role::Call | Role::Agent, Place::Second, _, Some(second)) => second.add(event, beat),
+            _ => {
+                if let Some(memory) = &mut self.memory {
+                    memory.heard(&event);
+                }
+                self.sip.add(event, beat);
+            }
+        }
+    }
+
+    fn say(&mut self) {
+        let servers = [Some(&mut self.sip), self.vq.as_mut(), self.second.as_mut()];
+        servers.into_iter().flatten().for_each(Voice::say);
+    }
+
+    /// The SIP Server fails, and its backup takes its place: with numbers and a clock of its own,
+    /// it says the last events again and announces the calls that are there.
+    fn switch_over(&mut self, standby: Standby, at: Micros, beat: &Beat) {
+        self.say();
+        self.sip.server.end();
+        let server = standby.take_over();
+        self.sip = Voice::new(u64::try_from(server.started_at).unwrap_or_default(), 4, server);
+        self.sip.clock_off = CLOCK_OFF;
+        for event in self.memory.iter().flat_map(|memory| memory.tell(at)) {
+            self.sip.add(event, beat);
+        }
+        self.say();
+    }
+}
+
+fn entry(server: &Server, sequence: u64, event: Event, micros: i64) -> Entry {
     let mut attributes = event.attributes;
     let dn = attributes.get("ThisDN").and_then(Value::as_str).map(str::to_owned);
-    let micros = beat.wall(event.at);
     let (seconds, rest) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
     attributes.insert("id".to_owned(), json!(event.name));
     attributes.insert("Server".to_owned(), json!(server.name));
@@ -154,13 +239,15 @@ fn entry(server: &Server, sequence: u64, event: Event, beat: &Beat) -> Entry {
     Entry { sequence, role: event.role, dn, line }
 }
 
-/// Plays all calls; `report` is told of the progress after every burst.
+/// Plays all calls; `report` is told of the progress after every burst. With a standby, the SIP
+/// Server fails in the middle.
 pub(super) async fn play(
     site: &Site,
-    calls: &[Call],
+    calls: &[Played],
     schedule: &Schedule,
     beat: Beat,
     mut voices: Voices,
+    mut standby: Option<Standby>,
     report: impl Fn(Progress),
 ) {
     let began = Instant::now();
@@ -171,12 +258,17 @@ pub(super) async fn play(
     while let Some(&&(at, _, _)) = rows.peek() {
         sleep_until(began + Duration::from_micros(beat.real(at))).await;
         let elapsed = began.elapsed();
+        if at >= schedule.middle()
+            && let Some(standby) = standby.take()
+        {
+            voices.switch_over(standby, at, &beat);
+        }
         let due = |at: Micros| Duration::from_micros(beat.real(at)) <= elapsed;
         for _ in 0..BURST_MAX {
             let Some((_, number, _)) = rows.next_if(|(at, _, _)| due(*at)) else { break };
             let call = &calls[*number as usize];
             let (coming, phase) =
-                open.entry(*number).or_insert_with(|| (events(site, call).into_iter(), None));
+                open.entry(*number).or_insert_with(|| (call.events(site).into_iter(), None));
             let Some(event) = coming.next() else { continue };
             if let Some(next) = event.phase {
                 progress.step(*phase, next);

@@ -1,9 +1,11 @@
 //! What the servers say of a call: its TLib events, built from the moments of the plan. The
 //! dialogue of each model is that of its call model table, without the events no client asks for.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
-use super::event::{Event, Phase, Role};
+use super::event::{Event, Phase, Place, Role};
 use super::model::Model;
 use super::plan::{
     ALERTED_AFTER, BUSY_TONE, COLLEAGUE_AFTER, Call, FAR_END_AFTER, MS, Micros, TREATED_AFTER,
@@ -392,7 +394,8 @@ impl<'a> Script<'a> {
         let Value::Object(attributes) = attributes else {
             unreachable!("attributes are always written as an object")
         };
-        self.events.push(Event { at, role, name, phase: None, attributes });
+        let (place, name) = (Place::First, Cow::Borrowed(name));
+        self.events.push(Event { at, role, place, name, phase: None, attributes });
     }
 
     fn mark(&mut self, phase: Phase) {

@@ -8,8 +8,14 @@ use sha2::{Digest, Sha256};
 pub const SIP_SERVER: &str = "sips1";
 /// The server of the VQ DNs, where they have their own (call model 19).
 pub const VQ_SERVER: &str = "vqs";
+/// The process that takes the SIP Server's place when that fails.
+pub const BACKUP_SERVER: &str = "sips1b";
+/// The SIP Server of the second site.
+pub const SECOND_SERVER: &str = "sips2";
 /// The switch all DNs of the site belong to.
 pub const SWITCH: &str = "SITE1";
+/// The switch of the second site.
+const SECOND_SWITCH: &str = "SITE2";
 
 /// First extension; agent *i* sits at this number plus *i*.
 const EXTENSION_FIRST: usize = 7001;
@@ -21,6 +27,13 @@ const ROUTING_POINT_FIRST: usize = 5000;
 const DNIS_FIRST: u64 = 15_559_990_000;
 /// The virtual queues.
 const VIRTUAL_QUEUES: [&str; 3] = ["VQ_Sales", "VQ_Support", "VQ_Billing"];
+/// The virtual queue that only recorded calls come into.
+const OVERFLOW_QUEUE: &str = "VQ_Overflow";
+/// The agents of a cell by the names of the fixtures: employee, DN and switch.
+const CELL_AGENTS: [(&str, &str, &str); 3] =
+    [("A1001", "7001", SWITCH), ("A1002", "7002", SWITCH), ("A2001", "8001", SECOND_SWITCH)];
+/// Who is at a phone of a cell, but not in the directory; and a phone nobody is logged in at.
+const CELL_STRANGERS: [&str; 3] = ["A1003", "7003", "7999"];
 /// The wrap-up codes of the organisation.
 const WRAP_UP_CODES: [&str; 3] = ["Resolved", "Callback", "Wrong number"];
 
@@ -57,6 +70,8 @@ pub(super) struct Site {
     pub(super) queues: Vec<Queue>,
     /// Whether the VQ DNs live on a server of their own.
     pub(super) vq_server: bool,
+    /// Cells of agents for recorded calls, where there is a second site.
+    cells: Option<usize>,
     seed: u64,
     call_prefix: String,
     queue_prefix: String,
@@ -82,11 +97,54 @@ impl Site {
             agents: (0..agents).map(agent).collect(),
             queues: VIRTUAL_QUEUES.iter().enumerate().map(queue).collect(),
             vq_server,
+            cells: None,
             seed,
             call_prefix: base32_prefix(seed, SIP_SERVER),
             queue_prefix: base32_prefix(seed, "URS1"),
             conn_prefix: format!("0071{:02x}{:02x}", conn[0], conn[1]),
         }
+    }
+
+    /// The same with a second site, a backup of the SIP Server, and so many cells of agents for
+    /// recorded calls.
+    pub(super) fn with_second(self, cells: usize) -> Self {
+        Self { cells: Some(cells), ..self }
+    }
+
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// GC id of the user of an employee.
+    pub(super) fn user_id(&self, employee: &str) -> String {
+        uuid_of(self.seed, "user", employee)
+    }
+
+    /// GC id of a virtual queue.
+    pub(super) fn queue_id(&self, dn: &str) -> String {
+        uuid_of(self.seed, "queue", dn)
+    }
+
+    /// A name of a fixture as it is in a cell, if it is that of somebody or a phone of theirs.
+    pub(super) fn recorded_name(name: &str, cell: usize) -> String {
+        let agent = CELL_AGENTS.iter().any(|(employee, dn, _)| [*employee, *dn].contains(&name));
+        if agent || CELL_STRANGERS.contains(&name) {
+            format!("{name}{cell:03}")
+        } else {
+            name.to_owned()
+        }
+    }
+
+    /// A CallUUID, PartyUUID, VQID or link of a fixture as it is in the call of this number.
+    pub(super) fn recorded_id(&self, call: u32, id: &str) -> String {
+        let digits = digest(self.seed, "recorded", &format!("{call}/{id}"));
+        digits.iter().map(|byte| base32_digit(u64::from(*byte))).collect()
+    }
+
+    /// A ConnID of a fixture as it is in the call of this number.
+    pub(super) fn recorded_conn_id(&self, call: u32, id: &str) -> String {
+        let digits = digest(self.seed, "recorded connection", &format!("{call}/{id}"));
+        digits[..6].iter().fold("0071".to_owned(), |id, byte| format!("{id}{byte:02x}"))
     }
 
     /// CallUUID of a call, by its number.
@@ -115,26 +173,41 @@ impl Site {
         if self.vq_server {
             servers.push(json!({"name": VQ_SERVER, "switch": SWITCH}));
         }
-        let agents = self.agents.iter().map(|agent| {
-            json!({
-                "employeeId": agent.employee,
-                "userId": agent.user_id,
-                "logins": [{"dn": agent.dn, "switch": SWITCH}],
-            })
-        });
-        let queues = self
-            .queues
-            .iter()
-            .map(|queue| json!({"dn": queue.dn, "switch": SWITCH, "queueId": queue.id}));
-        let extensions = self.agents.iter().map(|agent| json!({"dn": agent.dn, "switch": SWITCH}));
+        let agent = |employee: &str, user_id: &str, dn: &str, switch: &str| {
+            let logins = json!([{"dn": dn, "switch": switch}]);
+            json!({"employeeId": employee, "userId": user_id, "logins": logins})
+        };
+        let extension = |dn: &str, switch: &str| json!({"dn": dn, "switch": switch});
+        let queue = |dn: &str, id: &str| json!({"dn": dn, "switch": SWITCH, "queueId": id});
+        let own = self.agents.iter();
+        let mut agents: Vec<_> =
+            own.clone().map(|one| agent(&one.employee, &one.user_id, &one.dn, SWITCH)).collect();
+        let mut extensions: Vec<_> = own.map(|one| extension(&one.dn, SWITCH)).collect();
+        let mut queues: Vec<_> = self.queues.iter().map(|one| queue(&one.dn, &one.id)).collect();
+        if let Some(cells) = self.cells {
+            servers.push(json!({"name": BACKUP_SERVER, "switch": SWITCH}));
+            servers.push(json!({"name": SECOND_SERVER, "switch": SECOND_SWITCH}));
+            queues.push(queue(OVERFLOW_QUEUE, &self.queue_id(OVERFLOW_QUEUE)));
+            for cell in 0..cells {
+                for (employee, dn, switch) in CELL_AGENTS {
+                    let (employee, dn) =
+                        (Self::recorded_name(employee, cell), Self::recorded_name(dn, cell));
+                    agents.push(agent(&employee, &self.user_id(&employee), &dn, switch));
+                    extensions.push(extension(&dn, switch));
+                }
+                let phones = CELL_STRANGERS.iter().filter(|name| !name.starts_with('A'));
+                extensions
+                    .extend(phones.map(|dn| extension(&Self::recorded_name(dn, cell), SWITCH)));
+            }
+        }
         let codes = WRAP_UP_CODES
             .iter()
             .map(|name| json!({"name": name, "id": uuid_of(self.seed, "wrapUpCode", name)}));
         json!({
             "servers": servers,
-            "agents": agents.collect::<Vec<_>>(),
-            "queues": queues.collect::<Vec<_>>(),
-            "extensions": extensions.collect::<Vec<_>>(),
+            "agents": agents,
+            "queues": queues,
+            "extensions": extensions,
             "wrapUpCodes": codes.collect::<Vec<_>>(),
             "sourceId": uuid_of(self.seed, "source", SIP_SERVER),
         })
