@@ -34,6 +34,9 @@ pub(super) struct Args {
     /// Keep the VQs on a server of their own, on the next port
     #[arg(long)]
     vq_server: bool,
+    /// Play every call model, on two sites; in the middle the SIP Server fails over to its backup
+    #[arg(long)]
+    everything: bool,
     /// Write the site's directory to this file
     #[arg(long, value_name = "FILE")]
     directory: Option<PathBuf>,
@@ -52,6 +55,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         seed: args.seed,
         wait_for_clients: args.wait_for_links,
         vq_server: args.vq_server,
+        everything: args.everything,
         ..EngageConfig::default()
     };
     runtime()?.block_on(async {
@@ -63,6 +67,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         complain(&format!("simulated Engage site at {}", site.addr()));
         if args.vq_server {
             complain(&format!("its VQ server at {}", site.vq_addr()));
+        }
+        if let Some(second) = site.second_addr() {
+            complain(&format!("the second site's SIP Server at {second}"));
+        }
+        if let Some(backup) = site.backup_addr() {
+            complain(&format!("the first site's backup, once it has taken over, at {backup}"));
         }
         told_to_stop().await?;
         let progress = site.progress();

@@ -41,7 +41,7 @@ use directory::Directory;
 use event::{Event, Kind};
 use flow::Flow;
 use legs::Input;
-use order::{Held, Order, Streams};
+use order::{Held, Number, Order, Streams};
 use reason::Reason;
 use tell::{Teller, Told};
 
@@ -227,7 +227,7 @@ impl ConversationProcessor {
             at_us = received;
             self.counters.future_times += 1;
         }
-        let number = (raw.server_start.unwrap_or_default(), raw.sequence.unwrap_or_default());
+        let number = number_of(&raw);
         let mark = Mark {
             link: &raw.link,
             stream,
@@ -244,7 +244,7 @@ impl ConversationProcessor {
                 if let Some(kind) = Kind::find(stream.1, name) {
                     let at = stored.offset;
                     let pending = Pending { raw, kind, at_us, stored: stored.clone() };
-                    self.order.push(&self.streams, stream, at_us, at, pending);
+                    self.order.push(&self.streams, (stream, number), at_us, at, pending);
                 }
             }
         }
@@ -419,10 +419,11 @@ impl ConversationProcessor {
         times.fold(conversation.touched_ms + rest, i64::min)
     }
 
-    /// Runs what stream time has made due.
+    /// Runs what stream time has made due, and not before what happened earlier and still waits.
     fn expire(&mut self) {
         while let Some((due_ms, id)) = self.due.first().cloned() {
-            if due_ms > self.streams.now_ms {
+            let waits = self.order.first_ms().is_some_and(|first_ms| first_ms <= due_ms);
+            if due_ms > self.streams.now_ms || waits {
                 return;
             }
             let Some(mut conversation) = self.take_out(&id) else {
@@ -556,7 +557,8 @@ impl Processor for ConversationProcessor {
         if let Some(kind) = Kind::find(stream.1, raw.name.as_deref().unwrap_or_default()) {
             let at = stored.offset;
             let pending = Pending { raw, kind, at_us, stored: stored.clone() };
-            self.order.push(&self.streams, &stream, at_us, at, pending);
+            let number = number_of(&pending.raw);
+            self.order.push(&self.streams, (&stream, number), at_us, at, pending);
         }
     }
 }
@@ -613,6 +615,10 @@ fn busy(conversation: &Conversation) -> impl Iterator<Item = &String> {
 
 /// The stream of a record: of a bridge's link the server pair, whichever of the two is followed; of
 /// a file the server.
+fn number_of(raw: &RawEvent) -> Number {
+    (raw.server_start.unwrap_or_default(), raw.sequence.unwrap_or_default())
+}
+
 fn stream_of(raw: &RawEvent) -> StreamKey {
     let pair = raw.link.split_once('/').map(|(_, pair)| pair);
     (pair.unwrap_or(&raw.source).to_owned(), raw.stream.unwrap_or(Stream::Dn))

@@ -117,7 +117,7 @@ impl Streams {
     }
 
     /// A link has given an event: number and switch time.
-    pub fn seen(&mut self, name: &str, stream: &StreamKey, number: (i64, i64), at_us: i64) {
+    pub fn seen(&mut self, name: &str, stream: &StreamKey, number: Number, at_us: i64) {
         for link in self.links.iter_mut().filter(|link| link.stream == *stream) {
             match &mut link.gap {
                 Some(gap) if link.name == name => {
@@ -136,10 +136,12 @@ impl Streams {
         }
     }
 
-    /// Whether a link of each role that has any is up and has caught up, and call and VQ have one.
+    /// Whether call and VQ have a link that is up and has caught up, and no lost events of theirs
+    /// are awaited from another link.
     fn settled(&self) -> bool {
         let role = |stream: Stream| {
-            self.links.iter().any(|l| l.stream.1 == stream && l.caught_up && l.gap.is_none())
+            let mut links = self.links.iter().filter(|link| link.stream.1 == stream);
+            links.clone().any(|link| link.caught_up) && links.all(|link| link.gap.is_none())
         };
         role(Stream::Call) && role(Stream::Vq)
     }
@@ -163,6 +165,9 @@ impl Streams {
 /// The place of an event in the one order: switch time (never back within its stream), then role,
 /// server and arrival.
 type Place = (i64, Stream, String, Offset);
+
+/// The number of an event in its stream: server start and sequence number, 0 where there is none.
+pub type Number = (i64, i64);
 
 /// Since when an event waits, by both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,8 +193,9 @@ pub struct Order<T> {
     waiting: BTreeMap<Place, T>,
     /// Since when each of them waits.
     since: BTreeMap<Offset, Since>,
-    /// The last place given in each stream, so that its own order is kept whatever its clock does.
-    last: Vec<(StreamKey, i64)>,
+    /// The last number of each stream and its place, so that its own order is kept whatever its
+    /// clock does.
+    last: Vec<(StreamKey, Number, i64)>,
     /// After a restart: the events that waited and have not been read again.
     expected: BTreeMap<Offset, Since>,
     /// Blocks that changed, and blocks that somebody keeps.
@@ -234,19 +240,37 @@ impl<T> Order<T> {
     }
 
     /// Takes an event of a stream.
-    pub fn push(&mut self, streams: &Streams, stream: &StreamKey, at_us: i64, at: Offset, item: T) {
-        let at_us = if let Some((_, last)) = self.last.iter_mut().find(|(s, _)| s == stream) {
-            *last = (*last).max(at_us);
-            *last
-        } else {
-            self.last.push((stream.clone(), at_us));
-            at_us
+    pub fn push(
+        &mut self,
+        streams: &Streams,
+        (stream, number): (&StreamKey, Number),
+        at_us: i64,
+        at: Offset,
+        item: T,
+    ) {
+        let last = self.last.iter_mut().find(|(known, ..)| known == stream);
+        let at_us = match last {
+            // Lost on one link and brought by another: it has its own place, before what was.
+            Some((_, newest, _)) if number.0 == newest.0 && number.1 < newest.1 => at_us,
+            Some((_, newest, place)) => {
+                (*newest, *place) = (number, (*place).max(at_us));
+                *place
+            }
+            None => {
+                self.last.push((stream.clone(), number, at_us));
+                at_us
+            }
         };
         // One that waited before a restart goes on waiting, as if there had been none.
         let now = Since { running_ms: streams.running_ms, recorded_ms: streams.recorded_ms };
         self.since.insert(at, self.expected.remove(&at).unwrap_or(now));
         self.touched.insert(at.div_euclid(BLOCK));
         self.waiting.insert((at_us, stream.1, stream.0.clone(), at), item);
+    }
+
+    /// The time of the first of those that wait, in milliseconds.
+    pub fn first_ms(&self) -> Option<i64> {
+        self.waiting.first_key_value().map(|(place, _)| place.0.div_euclid(1000))
     }
 
     /// The next event in order, once nothing older can come or it has waited long enough.
@@ -298,7 +322,7 @@ mod tests {
         streams.seen("vq", &vq, (1, 1), 5);
         // Two blocks, of which the second's event passes at once.
         for (at_us, at) in [(10, 1), (11, 2), (4, 130)] {
-            order.push(&streams, &call, at_us, at, at);
+            order.push(&streams, (&call, (1, at)), at_us, at, at);
         }
         // The third waits behind the others: its own stream never goes back.
         assert_eq!(
@@ -312,9 +336,26 @@ mod tests {
         streams.seen("vq", &vq, (1, 3), 12);
         assert_eq!((order.pop(&streams), order.pop(&streams)), (Some(2), Some(130)));
         // What came and went within a step was never kept.
-        order.push(&streams, &call, 11, 300, 300);
+        order.push(&streams, (&call, (1, 300)), 11, 300, 300);
         assert_eq!(order.pop(&streams), Some(300));
         assert_eq!(order.changes(), [(0, None), (1, None)]);
+    }
+
+    #[test]
+    fn what_another_link_brings_after_a_gap_takes_its_own_place() {
+        let mut streams = Streams::default();
+        let (call, vq) = (("s".to_owned(), Stream::Call), ("s".to_owned(), Stream::Vq));
+        let mut order = Order::new(2_000);
+        // Number and time: 2 and 3 were lost, and come later. 5 and 6 were said while the clock
+        // stood behind.
+        for (offset, (number, at_us)) in
+            (0..).zip([(1, 10), (4, 40), (2, 20), (3, 30), (5, 15), (6, 16)])
+        {
+            order.push(&streams, (&call, (1, number)), at_us, offset, number);
+        }
+        streams.seen("vq", &vq, (1, 7), 100);
+        let found: Vec<_> = std::iter::from_fn(|| order.pop(&streams)).collect();
+        assert_eq!(found, [1, 2, 3, 4, 5, 6]);
     }
 
     #[test]
@@ -325,7 +366,7 @@ mod tests {
             let mut order = Order::new(2_000);
             order.expect(0, vec![(7, since, since)]);
             assert_eq!(order.expected(), [7]);
-            order.push(&streams, &call, 10, 7, 7);
+            order.push(&streams, (&call, (1, 7)), 10, 7, 7);
             assert!(order.expected().is_empty());
             assert_eq!(order.pop(&streams), popped, "since {since}");
             let left = popped.is_none().then(|| vec![(7, since, since)]);
