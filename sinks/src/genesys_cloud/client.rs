@@ -11,7 +11,7 @@ use tracing::debug;
 
 use super::answer::{Answer, classify};
 use super::auth::{Auth, AuthError, Token};
-use crate::conversation::Batch;
+use crate::delivery::Batch;
 
 /// The most that is read of an answer, bytes.
 pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
