@@ -139,7 +139,8 @@ impl<R: Rules> Sink<R> {
 
     /// Takes a command that was read. A record done with before a restart is skipped.
     pub fn offer(&mut self, stored: &Stored, command: R::Command) {
-        self.take(stored, &R::key(&command).to_owned(), Ok(command));
+        let key = R::key(&command).to_owned();
+        self.take(stored, &key, Ok(command));
     }
 
     /// Takes a record that could not be decoded: a dead letter of the key its record has.
