@@ -93,3 +93,34 @@ pub struct CallTruth {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outcomes: Vec<Outcome>,
 }
+
+/// What a user shows from some moment on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum UserState {
+    /// A system presence, by its name.
+    Presence(String),
+    /// A routing status, by its name.
+    RoutingStatus(String),
+}
+
+/// One change of a user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserChange {
+    /// When it happened, milliseconds since 1970.
+    pub at_ms: i64,
+    /// What it is.
+    #[serde(flatten)]
+    pub state: UserState,
+}
+
+/// The history of a user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserHistory {
+    /// GC user id.
+    pub user_id: String,
+    /// Its changes, in the order in which they were told.
+    pub changes: Vec<UserChange>,
+}

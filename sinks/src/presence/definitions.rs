@@ -73,7 +73,7 @@ impl Definitions {
 
 /// A presence by its name, which the older operation writes with spaces and in any case.
 fn find(name: &str) -> Option<SystemPresence> {
-    let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric()).collect();
+    let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
     SystemPresence::ALL.into_iter().find(|presence| presence.name().eq_ignore_ascii_case(&name))
 }
 
