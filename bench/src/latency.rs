@@ -67,6 +67,7 @@ pub(crate) fn latency(log: &Arc<dyn Log>, live: usize) -> anyhow::Result<Value> 
         bridges: &[],
         settings: Settings::default(),
         outlet: outlet(&org, client, runtime.handle())?,
+        agents: None,
         parts: Parts { ingest: false, processors: true, sinks: true },
         deadline: DRAIN,
     };

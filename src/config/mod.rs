@@ -18,6 +18,7 @@ mod checks;
 pub mod codes;
 pub mod directory;
 mod document;
+mod presence;
 mod reader;
 mod sections;
 #[cfg(test)]
@@ -27,6 +28,7 @@ mod tree;
 pub use codes::Code;
 pub use directory::load as load_directory;
 pub use document::ConfigError;
+pub use presence::{OwnClient, Presence, PresenceSink, Reasons};
 
 use document::{Document, Syntax};
 use reader::Reader;
@@ -52,6 +54,8 @@ pub struct Config {
     pub genesys_cloud: GenesysCloud,
     /// `[conversation]`
     pub conversation: Conversation,
+    /// `[presence]`
+    pub presence: Presence,
     /// `[shutdown]`
     pub shutdown: Shutdown,
     /// `[logging]`
@@ -113,7 +117,7 @@ impl Serialize for ClientFile {
 /// The topics.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Topics {
-    /// Partitions of the topics spread by conversation, 1 to 1024. Fixed once a log exists.
+    /// Partitions of the topics spread by conversation or agent, 1 to 1024. Fixed once a log exists.
     pub conversation_partitions: u32,
 }
 
@@ -182,6 +186,9 @@ pub struct GenesysCloud {
     pub ca_file: Option<PathBuf>,
     /// The OAuth client of the conversation sink.
     pub conversation: ConversationClient,
+    /// How agents are told, if they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub presence: Option<PresenceSink>,
 }
 
 /// An OAuth client and what it may ask for.

@@ -7,7 +7,7 @@ use super::document::Flaw;
 use super::reader::{Placed, Reader, Unique};
 use super::{
     Admin, Bridge, Config, Conversation, ConversationClient, Domain, GenesysCloud, Log, Logging,
-    Secret, SecretSource, ServerPair, Shutdown, Site, Topics, checks, directory,
+    Secret, SecretSource, ServerPair, Shutdown, Site, Topics, checks, directory, presence,
 };
 
 /// Partitions a hashed topic may have.
@@ -34,6 +34,7 @@ pub(super) fn config(
     let genesys_cloud = top.required_section("genesys_cloud", hint);
     let genesys_cloud = self::genesys_cloud(genesys_cloud, environment);
     let conversation = conversation(top.section("conversation"));
+    let presence = presence::presence(top.section("presence"));
     let shutdown = shutdown(top.section("shutdown"));
     let logging = logging(top.section("logging"));
     top.finish();
@@ -45,6 +46,7 @@ pub(super) fn config(
         domains: domains?,
         genesys_cloud: genesys_cloud?,
         conversation: conversation?,
+        presence: presence?,
         shutdown: shutdown?,
         logging: logging?,
     })
@@ -254,12 +256,18 @@ fn genesys_cloud(
     let hint = "every sink has an OAuth client of its own: client_id and client_secret_file";
     let conversation = section.required_section("conversation", hint);
     let conversation = conversation_client(conversation, environment);
+    let presence = if section.has("presence") {
+        presence::sink(section.section("presence"), environment).map(Some)
+    } else {
+        Some(None)
+    };
     section.finish();
     Some(GenesysCloud {
         base_url: base_url?,
         auth_url: auth_url?,
         ca_file: ca_file?,
         conversation: conversation?,
+        presence: presence?,
     })
 }
 
@@ -291,7 +299,7 @@ fn conversation_client(
     })
 }
 
-fn secret(
+pub(super) fn secret(
     section: &mut Reader<'_>,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Option<Secret> {

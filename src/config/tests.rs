@@ -100,8 +100,8 @@ hint: did you mean `requests_per_minute`?",
   | ^^^^^^
 unknown key
 
-hint: known here: admin, log, topics, bridge, domain, genesys_cloud, conversation, shutdown, \
-             logging",
+hint: known here: admin, log, topics, bridge, domain, genesys_cloud, conversation, presence, \
+             shutdown, logging",
         ),
         (
             "a missing key",

@@ -4,21 +4,24 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use trunkline_ingest::tlib::{Bridge, LinkConfig};
 use trunkline_processors::Processor;
 use trunkline_processors::conversation::{self, ConversationProcessor, Settings};
+use trunkline_processors::presence::{self, PresenceProcessor};
 use trunkline_schemas::Partition;
 use trunkline_schemas::raw::Stream;
 use trunkline_schemas::topics::{
-    COMMAND_CONVERSATION, DEAD_CONVERSATION, RAW_TLIB, STATE_CONVERSATION, STATE_CONVERSATION_SINK,
+    COMMAND_CONVERSATION, COMMAND_PRESENCE, DEAD_CONVERSATION, DEAD_PRESENCE, RAW_AGENT, RAW_TLIB,
+    STATE_CONVERSATION, STATE_CONVERSATION_SINK, STATE_PRESENCE, STATE_PRESENCE_SINK,
 };
-use trunkline_sinks::Conversation;
+use trunkline_sinks::{Conversation, Definitions, Presence};
 
 use super::bridge::{LogWriter, Watched};
 use super::group::{self, Kind};
 use super::sink::Outlet;
-use super::{Shell, announce, bridge, chance, processor, sink};
+use super::{Shell, announce, bridge, chance, definitions, processor, sink};
 use crate::admin::metrics::{Stage, Target};
 use crate::clock;
 use crate::config::{Domain, ServerPair, Site};
@@ -57,12 +60,24 @@ pub struct Plan<'a> {
     pub bridges: &'a [String],
     /// How the conversation processor is set.
     pub settings: Settings,
-    /// Where the sinks send.
+    /// Where the conversation sink sends.
     pub outlet: Outlet,
+    /// How agents are told, if they are.
+    pub agents: Option<Agents>,
     /// Which parts run.
     pub parts: Parts,
     /// How long a stop may take.
     pub deadline: Duration,
+}
+
+/// How agents are told.
+pub struct Agents {
+    /// How the presence processor of each domain is set, as the domains stand.
+    pub settings: Vec<presence::Settings>,
+    /// Id of the presence source that stands for Engage.
+    pub source_id: String,
+    /// Where the presence sink sends.
+    pub outlet: Outlet,
 }
 
 impl Engine {
@@ -79,6 +94,9 @@ impl Engine {
         };
         if plan.parts.processors {
             engine.group(self::conversation(plan), plan)?;
+            if let Some(agents) = &plan.agents {
+                engine.group(self::presence(plan, agents), plan)?;
+            }
         }
         if plan.parts.ingest {
             for (partition, domain) in plan.domains.iter().enumerate() {
@@ -93,6 +111,10 @@ impl Engine {
         }
         if plan.parts.sinks {
             engine.group(conversation_sink(plan), plan)?;
+            if let Some(agents) = &plan.agents {
+                let known = engine.follow_definitions(agents);
+                engine.group(presence_sink(agents, known), plan)?;
+            }
         }
         engine.tasks.close();
         Ok(engine)
@@ -109,6 +131,14 @@ impl Engine {
         };
         self.threads.push(std::thread::Builder::new().name(name).spawn(body)?);
         Ok(())
+    }
+
+    /// The presence definitions as the organisation has them.
+    fn follow_definitions(&mut self, agents: &Agents) -> watch::Receiver<Arc<Definitions>> {
+        let (told, known) = watch::channel(Arc::default());
+        let following = definitions::follow(self.shell.clone(), agents.outlet.clone(), told);
+        self.tasks.spawn_on(following, &agents.outlet.runtime);
+        known
     }
 
     fn follow(
@@ -180,6 +210,40 @@ fn conversation_sink(plan: &Plan<'_>) -> Kind {
         target: Target::Conversation,
         rules: Box::new(|| Conversation),
         outlet: plan.outlet.clone(),
+    })
+}
+
+fn presence(plan: &Plan<'_>, agents: &Agents) -> Kind {
+    let names = plan.domains.iter().map(|domain| domain.name.clone());
+    let domains: Vec<_> = names.zip(agents.settings.iter().cloned()).collect();
+    processor_kind(processor::Place {
+        name: "presence",
+        input: RAW_AGENT,
+        state: STATE_PRESENCE,
+        dead: DEAD_PRESENCE,
+        stage: Stage::Presence,
+        make: Box::new(move |partition| {
+            let (domain, settings) = domains.get(partition as usize)?;
+            Some(PresenceProcessor::new(domain, settings.clone()))
+        }),
+        keys: |processor| processor.counters().agents,
+        dead_letter: presence::dead_letter,
+    })
+}
+
+fn presence_sink(agents: &Agents, known: watch::Receiver<Arc<Definitions>>) -> Kind {
+    let source_id: Arc<str> = agents.source_id.as_str().into();
+    let rules = move || {
+        let definitions = Arc::clone(&known.borrow());
+        Presence { source_id: Arc::clone(&source_id), definitions }
+    };
+    sink_kind(sink::Place {
+        input: COMMAND_PRESENCE,
+        state: STATE_PRESENCE_SINK,
+        stage: Stage::PresenceSink,
+        target: Target::Presence,
+        rules: Box::new(rules),
+        outlet: agents.outlet.clone(),
     })
 }
 

@@ -163,6 +163,7 @@ impl Rehearsal {
                 deadline,
                 runtime: tokio::runtime::Handle::current(),
             },
+            agents: None,
             parts: Parts { ingest: true, processors: true, sinks: true },
             deadline,
         };

@@ -91,8 +91,14 @@ pub(super) enum GcId {
     WrapUpCode(String),
 }
 
+/// The events of a request, or why it is refused whole.
+pub(super) type Events<A = Act> = Result<Vec<Event<A>>, BadRequest>;
+
+/// Makes an event of the fields of an item and of the item itself.
+type MakeEvent<S, A> = fn(&Array<S>, &Map<String, Value>, Value) -> Event<A>;
+
 /// Reads the body of a request about conversations.
-pub(super) fn parse(body: &[u8]) -> Result<Vec<Event>, BadRequest> {
+pub(super) fn parse(body: &[u8]) -> Events {
     read(body, "BatchConversationEventRequest", COMMON, &ARRAYS, event)
 }
 
@@ -103,8 +109,8 @@ pub(super) fn read<S, A>(
     model: &str,
     common: &'static [Field],
     arrays: &[Array<S>],
-    event: fn(&Array<S>, &Map<String, Value>, Value) -> Event<A>,
-) -> Result<Vec<Event<A>>, BadRequest> {
+    event: MakeEvent<S, A>,
+) -> Events<A> {
     let root: Value = serde_json::from_slice(body)
         .map_err(|error| bad("bad.request", format!("The request body is not JSON: {error}")))?;
     let Value::Object(batch) = root else {

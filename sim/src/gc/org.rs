@@ -12,10 +12,9 @@ use super::Invariant;
 use super::answer::{Answer, BODY_BYTES_MAX, correlation_id, error, too_large, too_many};
 use super::auth::{Allowance, Denied, Tokens};
 use super::check::{Conversations, Known, Verdict, Violation};
-use super::events::{self, Event};
+use super::events::{self, Event, Events};
 use super::faults::{Fault, FaultPlan, Faults};
 use super::ledger::{EventOutcome, EventRecord, Ledger, RequestRecord, Summary};
-use super::schema::BadRequest;
 use super::users::{self, Shows, Users};
 use crate::truth::{Told, UserHistory};
 
@@ -244,7 +243,7 @@ impl Org {
         &mut self,
         number: u64,
         request: &Request,
-        parse: fn(&[u8]) -> Result<Vec<Event<A>>, BadRequest>,
+        parse: fn(&[u8]) -> Events<A>,
         apply: Apply<A>,
     ) -> Answer {
         let faults = self.faults.next();

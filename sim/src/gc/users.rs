@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::check::{Invariant, Known, Verdict};
-use super::events::{Event, moment, optional, read, text};
-use super::schema::{Array, BadRequest, Field, Type, may, must};
+use super::events::{Event, Events, moment, optional, read, text};
+use super::schema::{Array, Field, Type, may, must};
 use crate::truth::{UserChange, UserHistory, UserState};
 
 /// Where presences are told.
@@ -68,12 +68,12 @@ pub(super) struct Shows {
 }
 
 /// Reads the body of a request about presences.
-pub(super) fn parse_presences(body: &[u8]) -> Result<Vec<Event<Shows>>, BadRequest> {
+pub(super) fn parse_presences(body: &[u8]) -> Events<Shows> {
     read(body, "BatchUserPresenceEventRequest", COMMON, &PRESENCES, event)
 }
 
 /// Reads the body of a request about routing statuses.
-pub(super) fn parse_statuses(body: &[u8]) -> Result<Vec<Event<Shows>>, BadRequest> {
+pub(super) fn parse_statuses(body: &[u8]) -> Events<Shows> {
     read(body, "BatchUserRoutingStatusEventRequest", COMMON, &STATUS_CHANGES, event)
 }
 
