@@ -117,7 +117,8 @@ impl Serialize for ClientFile {
 /// The topics.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Topics {
-    /// Partitions of the topics spread by conversation or agent, 1 to 1024. Fixed once a log exists.
+    /// Partitions of the topics spread by conversation or agent, 1 to 1024. Fixed once a log
+    /// exists.
     pub conversation_partitions: u32,
 }
 

@@ -276,6 +276,70 @@ the broker \"k:1\" stands at log.kafka.brokers[0] (line 2) already",
 }
 
 #[test]
+fn how_agents_are_told_is_read_and_shown_again() {
+    let folder = folder();
+    let least = load_in(&folder, LEAST).expect("it is complete");
+    assert!(least.genesys_cloud.presence.is_none(), "without the section they are not told");
+    assert_eq!(least.presence, Presence { reason_wait_ms: 1_000, reasons: Reasons::default() });
+    let shared = "[genesys_cloud.presence]\nsource_id = \"P1\"\nguaranteed_percent = 30\n\
+                  [presence]\nreason_wait_ms = 0\n[presence.reasons]\nmeal = [\"Lunch\", \"7\"]\n";
+    let config = load_in(&folder, &format!("{LEAST}{shared}")).expect("it is complete");
+    let again = load_in(&folder, &config.redacted_toml()).expect("what is shown loads");
+    for config in [config, again] {
+        let sink = config.genesys_cloud.presence.expect("agents are told");
+        assert!(sink.client.is_none(), "it shares the client of conversations");
+        assert_eq!((sink.source_id.as_str(), sink.guaranteed_percent), ("P1", 30));
+        assert_eq!((sink.events_per_agent, sink.requests_in_flight), (1, 4));
+        let meal = vec!["Lunch".to_owned(), "7".to_owned()];
+        let reasons = Reasons { meal, ..Reasons::default() };
+        assert_eq!(config.presence, Presence { reason_wait_ms: 0, reasons });
+    }
+    let own = "[genesys_cloud.presence]\nsource_id = \"P1\"\nclient_id = \"other\"\n\
+               client_secret_file = \"secret.txt\"\nrequests_per_minute = 60\n";
+    let config = load_in(&folder, &format!("{LEAST}{own}")).expect("it is complete");
+    assert!(!format!("{config:?}{}", config.redacted_toml()).contains(CANARY));
+    let again = load_in(&folder, &config.redacted_toml()).expect("what is shown loads");
+    for config in [config, again] {
+        let client = config.genesys_cloud.presence.and_then(|sink| sink.client);
+        let client = client.expect("a client of its own");
+        assert_eq!((client.client_id.as_str(), client.requests_per_minute), ("other", 60));
+        assert_eq!((client.client_secret.value.expose_secret(), client.burst), (CANARY, 10));
+    }
+}
+
+#[test]
+fn what_is_wrong_with_how_agents_are_told_is_shown_where_it_stands() {
+    let wrong = |lines: &str| {
+        let shown = printed(&format!("{LEAST}{lines}"));
+        shown.lines().next().map(str::to_owned).unwrap_or_default()
+    };
+    for (lines, first) in [
+        (
+            "[genesys_cloud.presence]\n",
+            "error[E0005]: t.toml, line 15, column 1: genesys_cloud.presence.source_id",
+        ),
+        (
+            "[genesys_cloud.presence]\nsource_id = \"P1\"\nguaranteed_percent = 101\n",
+            "error[E0008]: t.toml, line 17, column 22: genesys_cloud.presence.guaranteed_percent",
+        ),
+        (
+            "[genesys_cloud.presence]\nsource_id = \"P1\"\nclient_id = \"other\"\n",
+            "error[E0005]: t.toml, line 15, column 1: genesys_cloud.presence.client_secret_file",
+        ),
+        (
+            "[genesys_cloud.presence]\nsource_id = \"P1\"\nrequests_per_minute = 60\n",
+            "error[E0004]: t.toml, line 17, column 1: genesys_cloud.presence.requests_per_minute",
+        ),
+        (
+            "[presence.reasons]\nmeal = [\"Lunch\"]\nbreak = [\"lunch\"]\n",
+            "error[E0012]: t.toml, line 16, column 9: presence.reasons.meal[0]",
+        ),
+    ] {
+        assert_eq!(wrong(lines), first, "{lines}");
+    }
+}
+
+#[test]
 fn what_is_missing_outside_the_file_is_named() {
     let secret = "client_secret_file = \"secret.txt\"";
     check(&[

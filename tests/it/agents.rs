@@ -31,6 +31,7 @@ use trunkline_sim::gc::{self, Fault, FaultPlan, FaultRule, GcConfig, GcSim};
 use trunkline_sim::truth::{UserHistory, UserState};
 use trunkline_sinks::{ClientConfig, GenesysCloud, LocalAllowance, SinkConfig};
 
+use super::program::{Server, get};
 use super::running::until;
 
 /// How long the organisation may take to hold everything.
@@ -174,7 +175,7 @@ struct Rig {
     log: Arc<dyn Log>,
     clock_ms: Arc<AtomicI64>,
     config: Config,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Rig {
@@ -190,7 +191,7 @@ impl Rig {
         let clock = Arc::new(move || told.load(Ordering::SeqCst));
         let log = Embedded::open(&dir.path().join("log"), clock).expect("the log opens");
         log.ensure(&topology::layouts(1, PARTITIONS)).expect("the topics are there");
-        let rig = Self { org, log, clock_ms, config, _dir: dir };
+        let rig = Self { org, log, clock_ms, config, dir };
         rig.announce();
         rig
     }
@@ -326,7 +327,8 @@ fn config(dir: &Path) -> Config {
     Config::load(&dir.join("trunkline.toml")).expect("the configuration is good")
 }
 
-/// A line of Stat Server as the bridge reads it: the status of that number, or a reason.
+/// A line of Stat Server as the bridge reads it: the status of that number, or a reason, which
+/// begins with `=` if it is a number too.
 fn stat_event(second: i64, agent: &str, said: &str) -> RawEvent {
     let mut event = json!({
         "id": "EventInfo", "Server": "stat1", "AgentId": agent, "Since": DAY + second,
@@ -337,7 +339,7 @@ fn stat_event(second: i64, agent: &str, said: &str) -> RawEvent {
         event["AgentStatus"] = json!(status);
     } else {
         event["Statistic"] = json!("CurrentStateReasons");
-        event["Reasons"] = json!({ "ReasonCode": said });
+        event["Reasons"] = json!({ "ReasonCode": said.trim_start_matches('=') });
     }
     let line = json!({ "source": "stat1", "stream": "stat", "event": event }).to_string();
     let context = LineContext {
@@ -429,4 +431,59 @@ async fn a_presence_without_a_definition_waits_for_it_and_readiness_names_it() {
     assert!(engine.stop().await, "everything ends");
     assert_eq!(rig.org.summary().refused, 0);
     rig.assert_outcomes(morning_truth().len());
+}
+
+/// What the program is configured with, beside [`CONFIG`].
+fn program_config(org: &GcSim) -> String {
+    let url = org.base_url();
+    let text = CONFIG
+        .replace("https://api.example", &url)
+        .replace("https://login.example", &url)
+        .replace("\"client\"", "\"simulated-client\"");
+    format!(
+        "{text}requests_per_minute = 30000\nburst = 1000\n[genesys_cloud.presence]\n\
+         source_id = \"{SOURCE}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n[log.embedded]\n\
+         path = \"log\"\n[topics]\nconversation_partitions = {PARTITIONS}\n\
+         [presence.reasons]\nmeeting = [\"7\"]\n[logging]\nfilter = \"debug\"\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_program_tells_agents_as_it_is_configured() {
+    let rig = Rig::new(GcConfig::default()).await;
+    // A code instead of the name of the reason.
+    rig.tell(
+        &MORNING.map(|(at, agent, said)| (at, agent, if said == "Meeting" { "=7" } else { said })),
+    );
+    let Rig { org, log, dir, .. } = rig;
+    drop(log);
+    let file = |name: &str| dir.path().join(name).to_str().expect("UTF-8").to_owned();
+    std::fs::write(file("secret.txt"), "simulated-secret").expect("it can be written");
+    std::fs::write(file("trunkline.toml"), program_config(&org)).expect("it can be written");
+    let config = file("trunkline.toml");
+    let arguments = ["run", "--only", "processors", "--only", "sinks", "--config", &config];
+    let mut program = Server::start(dir.path(), "run", &arguments);
+    let admin = program.address("admin_address=").await;
+
+    let expected = histories(&morning_truth());
+    until("the morning is told", TOLD_MAX, || {
+        program.assert_alive();
+        held(&org) == expected
+    })
+    .await;
+    let metrics = || get(admin, "/metrics").map(|(_, text)| text).unwrap_or_default();
+    let changes = morning_truth().len();
+    for line in [
+        format!("trunkline_deliveries_total{{target=\"presence\",outcome=\"done\"}} {changes}"),
+        format!(
+            "trunkline_outcomes_total{{stage=\"presence-sink\",status=\"accepted\",\
+             code=\"none\"}} {changes}"
+        ),
+        "trunkline_state_keys{stage=\"presence\",topic=\"raw.agent\",partition=\"0\"} 2".to_owned(),
+    ] {
+        until(&line, TOLD_MAX, || metrics().lines().any(|found| found == line)).await;
+    }
+    until("it is ready", TOLD_MAX, || get(admin, "/readyz").is_some_and(|(code, _)| code == 200))
+        .await;
+    program.stop().await;
 }

@@ -1,10 +1,11 @@
 //! A simulated Genesys Cloud organisation over HTTP(S): login, the events endpoints of
-//! conversations, presences and routing statuses (gc-api section 3), presence definitions, errors and limits like the real one, the invariants of scenarios.md
-//! section 3, scripted faults, and a ledger of all it was sent.
+//! conversations, presences and routing statuses (gc-api section 3), presence definitions, errors
+//! and limits like the real one, the invariants of scenarios.md section 3, scripted faults, and a
+//! ledger of all it was sent.
 //!
 //! It reads JSON by itself and shares no type with what it judges, so errors cannot cancel out.
-//! `GET /sim/summary`, `/sim/ledger`, `/sim/told`, `/sim/users` and `/sim/health` and `POST /sim/faults` are its
-//! own and need no token.
+//! `GET /sim/summary`, `/sim/ledger`, `/sim/told`, `/sim/users` and `/sim/health` and `POST
+//! /sim/faults` are its own and need no token.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
