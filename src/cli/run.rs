@@ -143,7 +143,7 @@ fn outlet(config: &Config) -> anyhow::Result<Outlet> {
         allowance: Arc::new(LocalAllowance::new(Some(client.requests_per_minute), client.burst)),
         config: SinkConfig {
             max_events_per_request: client.events_per_request,
-            per_conversation: client.events_per_conversation,
+            per_key: client.events_per_conversation,
             max_waves_in_flight: client.requests_in_flight,
             ..SinkConfig::default()
         },

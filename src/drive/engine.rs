@@ -6,16 +6,20 @@ use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 use trunkline_ingest::tlib::{Bridge, LinkConfig};
-use trunkline_processors::conversation::Settings;
+use trunkline_processors::Processor;
+use trunkline_processors::conversation::{self, ConversationProcessor, Settings};
 use trunkline_schemas::Partition;
 use trunkline_schemas::raw::Stream;
-use trunkline_schemas::topics::{COMMAND_CONVERSATION, RAW_TLIB};
+use trunkline_schemas::topics::{
+    COMMAND_CONVERSATION, DEAD_CONVERSATION, RAW_TLIB, STATE_CONVERSATION, STATE_CONVERSATION_SINK,
+};
+use trunkline_sinks::Conversation;
 
 use super::bridge::{LogWriter, Watched};
 use super::group::{self, Kind};
 use super::sink::Outlet;
 use super::{Shell, announce, bridge, chance, processor, sink};
-use crate::admin::metrics::Stage;
+use crate::admin::metrics::{Stage, Target};
 use crate::clock;
 use crate::config::{Domain, ServerPair, Site};
 
@@ -74,7 +78,7 @@ impl Engine {
             deadline: plan.deadline,
         };
         if plan.parts.processors {
-            engine.group(conversation(plan), plan)?;
+            engine.group(self::conversation(plan), plan)?;
         }
         if plan.parts.ingest {
             for (partition, domain) in plan.domains.iter().enumerate() {
@@ -151,29 +155,48 @@ impl Engine {
 fn conversation(plan: &Plan<'_>) -> Kind {
     let domains: Vec<_> = plan.domains.iter().map(|domain| domain.name.clone()).collect();
     let settings = plan.settings.clone();
-    Kind {
+    let place = processor::Place {
         name: "conversation",
         input: RAW_TLIB,
+        state: STATE_CONVERSATION,
+        dead: DEAD_CONVERSATION,
         stage: Stage::Conversation,
-        run: Box::new(move |shell, partition, reached| {
+        make: Box::new(move |partition| {
             // A partition is a domain: topics were checked to have as many.
-            if let Some(domain) = domains.get(partition as usize) {
-                processor::run(shell, domain, partition, &settings, reached);
-            }
+            let domain = domains.get(partition as usize)?;
+            Some(ConversationProcessor::new(domain, settings.clone()))
         }),
-    }
+        keys: |processor| processor.counters().conversations,
+        dead_letter: conversation::dead_letter,
+    };
+    processor_kind(place)
 }
 
 fn conversation_sink(plan: &Plan<'_>) -> Kind {
-    let outlet = plan.outlet.clone();
-    Kind {
-        name: "conversation-sink",
+    sink_kind(sink::Place {
         input: COMMAND_CONVERSATION,
+        state: STATE_CONVERSATION_SINK,
         stage: Stage::ConversationSink,
-        run: Box::new(move |shell, partition, reached| {
-            sink::run(shell, partition, &outlet, reached);
-        }),
-    }
+        target: Target::Conversation,
+        rules: Box::new(|| Conversation),
+        outlet: plan.outlet.clone(),
+    })
+}
+
+fn processor_kind<P: Processor + 'static>(place: processor::Place<P>) -> Kind {
+    let processor::Place { name, input, stage, .. } = place;
+    let run = move |shell: &Shell, partition, reached: &_| {
+        processor::run(shell, partition, &place, reached);
+    };
+    Kind { name, input, stage, run: Box::new(run) }
+}
+
+fn sink_kind<R: sink::Sent>(place: sink::Place<R>) -> Kind {
+    let sink::Place { input, stage, .. } = place;
+    let run = move |shell: &Shell, partition, reached: &_| {
+        sink::run(shell, partition, &place, reached);
+    };
+    Kind { name: R::STAGE, input, stage, run: Box::new(run) }
 }
 
 /// Every link of these bridges to the SIP Servers of a domain.
