@@ -6,5 +6,6 @@
 
 pub mod agentstate;
 pub mod feed;
+pub mod reporting;
 pub mod statserver;
 pub mod tlib;

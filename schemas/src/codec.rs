@@ -85,7 +85,7 @@ macro_rules! built_in {
 }
 
 /// The built-in schemas. Only ever appended to: the place is the id.
-pub static BUILT_IN: [BuiltIn; 9] = [
+pub static BUILT_IN: [BuiltIn; 10] = [
     built_in!(0, "RawEvent", "raw.tlib.avsc"),
     built_in!(1, "ConversationCommand", "command.conversation.avsc"),
     built_in!(2, "Outcome", "outcome.conversation.avsc"),
@@ -95,6 +95,7 @@ pub static BUILT_IN: [BuiltIn; 9] = [
     built_in!(6, "RawEvent", "raw.2.avsc"),
     built_in!(7, "PresenceCommand", "command.presence.avsc"),
     built_in!(8, "PresenceOutcome", "outcome.presence.avsc"),
+    built_in!(9, "RawEvent", "raw.3.avsc"),
 ];
 
 /// A type that has a built-in schema.
@@ -104,7 +105,7 @@ pub trait Schemed: Serialize + DeserializeOwned {
 }
 
 impl Schemed for RawEvent {
-    const INDEX: usize = 6;
+    const INDEX: usize = 9;
 }
 impl Schemed for ConversationCommand {
     const INDEX: usize = 1;

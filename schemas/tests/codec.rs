@@ -242,7 +242,14 @@ fn every_other_value_comes_back() {
         payload: vec![0, 255, 10],
         ..RawEvent::bare(RawKind::Event, "d", "sips1", 1)
     });
-    for stream in [Stream::Call, Stream::Ext, Stream::Dn, Stream::Stat, Stream::AgentState] {
+    for stream in [
+        Stream::Call,
+        Stream::Ext,
+        Stream::Dn,
+        Stream::Stat,
+        Stream::AgentState,
+        Stream::Interaction,
+    ] {
         back(&RawEvent {
             stream: Some(stream),
             agent_id: some("A1001"),

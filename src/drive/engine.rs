@@ -296,7 +296,9 @@ fn link(
 ) -> LinkConfig {
     let directory = &domain.directory;
     let mut dns: Vec<String> = match role {
-        Stream::Call | Stream::Dn | Stream::Stat | Stream::AgentState => Vec::new(),
+        Stream::Call | Stream::Dn | Stream::Stat | Stream::AgentState | Stream::Interaction => {
+            Vec::new()
+        }
         Stream::Vq => directory.queues.iter().map(|queue| queue.dn.clone()).collect(),
         Stream::Ext => directory.extensions.iter().map(|extension| extension.dn.clone()).collect(),
     };
