@@ -97,7 +97,7 @@ pub struct CallTruth {
 /// What a user shows from some moment on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum UserState {
+pub enum Shown {
     /// A system presence, by its name.
     Presence(String),
     /// A routing status, by its name.
@@ -112,7 +112,7 @@ pub struct UserChange {
     pub at_ms: i64,
     /// What it is.
     #[serde(flatten)]
-    pub state: UserState,
+    pub state: Shown,
 }
 
 /// The history of a user.

@@ -28,7 +28,11 @@ pub(super) async fn follow(shell: Shell, outlet: Outlet, known: watch::Sender<Ar
     ready.set(false, "they have not been read yet");
     let mut is_known = false;
     loop {
-        let wait = match ask(&outlet).await {
+        let answered = tokio::select! {
+            () = shell.stop.cancelled() => break,
+            answered = ask(&outlet) => answered,
+        };
+        let wait = match answered {
             Ok(definitions) => {
                 is_known = true;
                 let missing = definitions.missing();

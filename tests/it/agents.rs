@@ -28,7 +28,7 @@ use trunkline_schemas::raw::Stream;
 use trunkline_schemas::topics::{DEAD_PRESENCE, DEAD_PRESENCE_SINK, OUTCOME_PRESENCE, RAW_AGENT};
 use trunkline_schemas::{OutcomeStatus, Output, PresenceOutcome, RawEvent, RawKind, Topic, codec};
 use trunkline_sim::gc::{self, Fault, FaultPlan, FaultRule, GcConfig, GcSim};
-use trunkline_sim::truth::{UserHistory, UserState};
+use trunkline_sim::truth::{Shown, UserHistory};
 use trunkline_sinks::{ClientConfig, GenesysCloud, LocalAllowance, SinkConfig};
 
 use super::program::{Server, get};
@@ -159,8 +159,8 @@ fn histories(truth: &[Truth]) -> BTreeMap<String, Vec<(i64, String)>> {
 
 /// What the organisation holds, in the order in which it was told.
 fn held(org: &GcSim) -> BTreeMap<String, Vec<(i64, String)>> {
-    let state = |state: UserState| match state {
-        UserState::Presence(name) | UserState::RoutingStatus(name) => name,
+    let state = |state: Shown| match state {
+        Shown::Presence(name) | Shown::RoutingStatus(name) => name,
     };
     let user = |UserHistory { user_id, changes }| {
         let changes = changes.into_iter().map(|change| (change.at_ms, state(change.state)));

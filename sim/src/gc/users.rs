@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::check::{Invariant, Known, Verdict};
 use super::events::{Event, Events, moment, optional, read, text};
 use super::schema::{Array, Field, Type, may, must};
-use crate::truth::{UserChange, UserHistory, UserState};
+use crate::truth::{Shown, UserChange, UserHistory};
 
 /// Where presences are told.
 pub(super) const PRESENCE_PATH: &str = "/api/v2/events/users/presence";
@@ -135,13 +135,13 @@ impl Users {
             return refuse(format!("source {source_id} is unknown"));
         }
         let state = match (status, presence) {
-            (Some(status), _) => UserState::RoutingStatus(status.clone()),
+            (Some(status), _) => Shown::RoutingStatus(status.clone()),
             (None, Some(id)) => {
                 let name = self.active().find(|(_, known)| known.eq_ignore_ascii_case(id));
                 let Some((name, _)) = name else {
                     return refuse(format!("presence definition {id} is unknown"));
                 };
-                UserState::Presence(name.to_owned())
+                Shown::Presence(name.to_owned())
             }
             (None, None) => return refuse("a presence without a definition".to_owned()),
         };
@@ -260,10 +260,8 @@ mod tests {
         let applied = |out_of_order| Verdict::Applied { breaches: Vec::new(), out_of_order };
         assert_eq!(users.offer(&of(presence(|_| ()))), applied(false));
         assert_eq!(users.offer(&of(presence(|_| ()))), applied(true), "the time does not increase");
-        let busy = || UserChange {
-            at_ms: 1_729_857_630_001,
-            state: UserState::Presence("Busy".to_owned()),
-        };
+        let busy =
+            || UserChange { at_ms: 1_729_857_630_001, state: Shown::Presence("Busy".to_owned()) };
         let changes = vec![busy(), busy()];
         assert_eq!(users.histories(), [UserHistory { user_id: ID.to_owned(), changes }]);
     }
