@@ -1,6 +1,10 @@
 //! The directory: Engage objects and the Genesys Cloud ids they have.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use crate::presence::SystemPresence;
 
 /// A DN on a switch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -111,6 +115,30 @@ pub struct DirectoryFile {
     pub wrap_up_codes: Vec<WrapUpCode>,
     /// GC id of the presence source.
     pub source_id: String,
+    /// What presences are called in the organisation, where nobody asks it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presence: Option<PresenceIds>,
+}
+
+/// GC ids for the states of users.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PresenceIds {
+    /// GC id of the presence source.
+    pub source_id: String,
+    /// Ids of presence definitions by system presence; both `OnQueue` and `On Queue` are meant by
+    /// the latter (gc-api section 3.1).
+    #[serde(default)]
+    pub definitions: BTreeMap<String, String>,
+}
+
+impl PresenceIds {
+    /// The id of the presence definition for a system presence; none if it is not known.
+    pub fn definition(&self, presence: SystemPresence) -> Option<&str> {
+        let spelt = |name: &&String| name.replace(' ', "").eq_ignore_ascii_case(presence.name());
+        let name = self.definitions.keys().find(spelt)?;
+        self.definitions.get(name).map(String::as_str)
+    }
 }
 
 impl DirectoryFile {

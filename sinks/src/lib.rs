@@ -9,6 +9,7 @@
 
 pub mod conversation;
 pub mod genesys_cloud;
+pub mod presence;
 
 pub use conversation::{ConversationSink, SinkConfig, SinkStep, Wave, request};
 pub use genesys_cloud::{Allowance, Answer, ClientConfig, GenesysCloud, LocalAllowance};

@@ -1,0 +1,3 @@
+//! Presences and routing statuses of users.
+
+pub mod request;

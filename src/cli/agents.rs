@@ -1,0 +1,127 @@
+//! `translate`, agent states: the presence processor, fed by hand.
+
+use std::io::Write;
+
+use trunkline_processors::Processor;
+use trunkline_processors::presence::{Authority, PresenceProcessor, Settings};
+use trunkline_schemas::directory::{DirectoryFile, PresenceIds};
+use trunkline_schemas::raw::Stream;
+use trunkline_schemas::topics::{COMMAND_PRESENCE, DEAD_PRESENCE, RAW_AGENT, RAW_TLIB};
+use trunkline_schemas::{PresenceCommand, RawEvent, Record, codec};
+use trunkline_sinks::presence::request::requests;
+
+use super::translate::{DOMAIN, Feed, Request, dead};
+
+/// Which source of agent states decides what is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Source {
+    /// Lines of the stream `stat`
+    StatServer,
+    /// Lines of the stream `agentstate`
+    VoiceMicroservices,
+}
+
+/// The presence processor of `translate`.
+pub(super) struct Agents {
+    /// Until a line says which source there is, nothing decides.
+    source: Option<Source>,
+    processor: Option<PresenceProcessor>,
+    /// What every processor is told first.
+    beginning: Vec<RawEvent>,
+    ids: PresenceIds,
+    feed: Feed,
+}
+
+impl Agents {
+    /// A processor that is begun with the first agent state. `beginning` is what announces the
+    /// directory.
+    pub(super) fn new(
+        directory: &DirectoryFile,
+        source: Option<Source>,
+        beginning: Vec<RawEvent>,
+    ) -> Self {
+        let alone =
+            || PresenceIds { source_id: directory.source_id.clone(), ..PresenceIds::default() };
+        let ids = directory.presence.clone().unwrap_or_else(alone);
+        Self { source, processor: None, beginning, ids, feed: Feed::new(RAW_AGENT) }
+    }
+
+    /// An agent state. Where nobody said which source decides, that of the first one does.
+    pub(super) fn event(&mut self, raw: &RawEvent, now_ms: i64, line: u64) {
+        if self.processor.is_none() {
+            let source = self.source.unwrap_or(match raw.stream {
+                Some(Stream::AgentState) => Source::VoiceMicroservices,
+                Some(Stream::Call | Stream::Vq | Stream::Ext | Stream::Dn | Stream::Stat)
+                | None => Source::StatServer,
+            });
+            let authority = match source {
+                Source::StatServer => Authority::StatServer,
+                Source::VoiceMicroservices => Authority::VoiceMicroservices,
+            };
+            let settings = Settings { authority, ..Settings::default() };
+            self.processor = Some(PresenceProcessor::new(DOMAIN, settings));
+            for raw in std::mem::take(&mut self.beginning) {
+                self.record(&raw, now_ms, 0);
+            }
+        }
+        self.record(raw, now_ms, line);
+    }
+
+    /// Anything else that comes by the partition of agents.
+    pub(super) fn record(&mut self, raw: &RawEvent, now_ms: i64, line: u64) {
+        if let Some(processor) = &mut self.processor {
+            processor.apply(&self.feed.stored(raw, now_ms, line));
+        }
+    }
+
+    /// A record that another processor relays.
+    pub(super) fn relayed(&mut self, record: Record, now_ms: i64) {
+        if let Some(processor) = &mut self.processor {
+            processor.apply(&self.feed.place(record, now_ms, 0));
+        }
+    }
+
+    /// Prints what the organisation is to be told; returns what conversations are to know.
+    pub(super) fn write(
+        &mut self,
+        out: &mut impl Write,
+        problem: &mut dyn FnMut(String),
+    ) -> std::io::Result<Vec<Record>> {
+        let mut relayed = Vec::new();
+        let Some(processor) = &mut self.processor else { return Ok(relayed) };
+        for (topic, record) in processor.drain().outputs {
+            if topic == COMMAND_PRESENCE {
+                let value = record.value.as_deref().unwrap_or_default();
+                let command: PresenceCommand = codec::decode(value).expect("a command of our own");
+                match requests(std::slice::from_ref(&command), &self.ids) {
+                    Ok(batches) => {
+                        for batch in batches {
+                            Request::of(batch.path, &batch.body).write(out)?;
+                        }
+                    }
+                    Err(error) => {
+                        let line = self.feed.line_of(&command.cause);
+                        problem(format!(
+                            "line {line}: no_definition: {error}: the directory has none"
+                        ));
+                    }
+                }
+            } else if topic == RAW_TLIB {
+                relayed.push(record);
+            } else if topic == DEAD_PRESENCE {
+                problem(dead(&record, &self.feed));
+            }
+        }
+        Ok(relayed)
+    }
+}
+
+/// When an event happened, by whatever its payload says of it: of a Stat Server that gives no time,
+/// since when the statistic holds (microseconds since 1970).
+pub(super) fn time_us(raw: &RawEvent) -> Option<i64> {
+    let since = || {
+        let payload: serde_json::Value = serde_json::from_slice(&raw.payload).ok()?;
+        payload.get("Since")?.as_i64()?.checked_mul(1_000_000)
+    };
+    raw.switch_time_us.or_else(|| since().filter(|_| raw.stream == Some(Stream::Stat)))
+}
