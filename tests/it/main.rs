@@ -10,3 +10,4 @@ mod kill;
 mod program;
 mod running;
 mod translate;
+mod translate_agents;
