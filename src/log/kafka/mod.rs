@@ -6,6 +6,7 @@
 //! - `reader`: committed records from any offset.
 //! - `appender`, `task`: the handles.
 //! - `member`: partitions shared among processes.
+//! - `foreign`: a topic of another cluster, which others write.
 //!
 //! | promise | how |
 //! |---|---|
@@ -20,6 +21,7 @@
 mod admin;
 mod appender;
 mod client;
+pub mod foreign;
 mod member;
 mod producer;
 mod reader;
