@@ -1,5 +1,6 @@
 //! The whole system: one test binary, a file for each concern.
 
+mod agent_feeds;
 mod bad_input;
 mod cli;
 mod faults;
