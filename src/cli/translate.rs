@@ -166,7 +166,9 @@ struct Translator {
 
 impl Translator {
     fn new(directory: &DirectoryFile, source: Option<agents::Source>) -> Self {
-        let processor = ConversationProcessor::new(DOMAIN, Settings::default());
+        // Who is told nothing by a Stat Server needs the calls; others do not look at them.
+        let settings = Settings { relay_calls: true, ..Settings::default() };
+        let processor = ConversationProcessor::new(DOMAIN, settings);
         let bare = |kind| RawEvent::bare(kind, DOMAIN, "", 0);
         let row = |row: &DirectoryRow| {
             let payload = serde_json::to_vec(row).expect("a row has string keys only");

@@ -20,7 +20,7 @@ use super::sink::Outlet;
 use super::{Shell, announce, bridge, chance, consumer, processor, roster, sink};
 use crate::admin::metrics::Stage;
 use crate::clock;
-use crate::config::{Domain, ServerPair, Site};
+use crate::config::{AgentSource, Domain, ServerPair, Site};
 use crate::log::kafka::KafkaConfig;
 
 /// How long connecting to a SIP Server may take.
@@ -216,16 +216,20 @@ impl Engine {
 }
 
 fn conversation(plan: &Plan<'_>) -> Kind {
-    let domains: Vec<_> = plan.domains.iter().map(|domain| domain.name.clone()).collect();
-    let settings = plan.settings.clone();
+    let set = |domain: &Domain| {
+        let authority = domain.agent_states.as_ref().map(|states| states.authority);
+        let relay_calls = authority == Some(AgentSource::VoiceMicroservices);
+        (domain.name.clone(), Settings { relay_calls, ..plan.settings.clone() })
+    };
+    let domains: Vec<_> = plan.domains.iter().map(set).collect();
     Kind {
         name: "conversation",
         input: RAW_TLIB,
         stage: Stage::Conversation,
         run: Box::new(move |shell, partition, reached| {
             // A partition is a domain: topics were checked to have as many.
-            if let Some(domain) = domains.get(partition as usize) {
-                processor::run(shell, domain, partition, &settings, reached);
+            if let Some((domain, settings)) = domains.get(partition as usize) {
+                processor::run(shell, domain, partition, settings, reached);
             }
         }),
     }

@@ -214,6 +214,23 @@ fn calls_beside_agent_states_are_told_as_without_them() {
     assert_eq!(told(&both), ["00.000 presence On Queue", "00.001 routing Idle"]);
 }
 
+/// Where Voice Microservices decide, calls come from the events of calls: model 01a is answered by
+/// A1001 at 20 s and left by them at 80.001 s.
+#[test]
+fn calls_of_the_switch_reach_presence_where_no_stat_server_tells_of_them() {
+    let mut lines = vec![voice(Some(0), "EventAgentReady", json!({"AgentWorkMode": 0}))];
+    lines.extend(model("01a"));
+    let done = translate(&definitions(), &[], &lines);
+    assert_eq!((done.status, done.err.as_str()), (Some(0), ""));
+    let expected = [
+        "00.000 presence On Queue",
+        "00.001 routing Idle",
+        "20.000 routing Interacting",
+        "80.001 routing Idle",
+    ];
+    assert_eq!(told(&done), expected);
+}
+
 #[test]
 fn what_cannot_be_used_is_named_with_its_line() {
     let lines = [

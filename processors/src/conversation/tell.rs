@@ -15,6 +15,7 @@ use trunkline_schemas::segment::{LegKind, Segment};
 use super::Settings;
 use super::call::{Conversation, Leg, LegState, Transfer};
 use super::directory::{AgentAt, Directory};
+use super::logins::Logins;
 use super::reason::Reason;
 
 /// What is written beside the state.

@@ -61,6 +61,8 @@ pub const AGENTS_MIN: usize = 2;
 const VQ_SERVER_OLDER_SECS: i64 = 7;
 /// The second site's SIP Server was started this long before that of the first.
 const SECOND_SERVER_OLDER_SECS: i64 = 3;
+/// Nobody has been logged in for so long when the site starts.
+const LOGGED_OUT_SECS: i64 = 60;
 /// The backup was started this long before the primary.
 const BACKUP_SERVER_OLDER_SECS: i64 = 11;
 /// Of a hundred calls with everything, so many are recorded ones.
@@ -164,7 +166,8 @@ pub async fn start(config: EngageConfig) -> io::Result<EngageSim> {
     let progress = watch::Sender::new(Progress { total, ..Progress::default() });
     let (speed, beat) = (config.speed, OnceLock::new());
     let started_at = now_micros().div_euclid(1_000_000);
-    let floor = config.stat_server.map(|_| floor(&config, &site, &calls, started_at));
+    let begun_secs = started_at - LOGGED_OUT_SECS;
+    let floor = config.stat_server.map(|_| floor(&config, &site, &calls, begun_secs));
     let run = Arc::new(Run { site, calls, speed, beat, progress, floor });
 
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
