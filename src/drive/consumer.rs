@@ -124,8 +124,8 @@ impl Life<'_> {
         while !self.shell.stop.is_cancelled() {
             let records = topic.poll(RECORDS_MAX, IDLE_WAIT)?;
             if records.is_empty() {
-                self.catch_up(true)?;
                 if looked.time() >= LOOK {
+                    self.catch_up(true)?;
                     if topic.partitions()? != partitions {
                         return Err(Interrupted::Partitions);
                     }

@@ -10,14 +10,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Serialize};
 use trunkline_schemas::codec::{self, CodecError};
-use trunkline_schemas::raw::{PhoneCall, Stream};
+use trunkline_schemas::raw::Stream;
 use trunkline_schemas::time::iso_millis;
 use trunkline_schemas::topics::{
-    COMMAND_CONVERSATION, DEAD_CONVERSATION, OUTCOME_CONVERSATION, RAW_AGENT, SEGMENT,
+    COMMAND_CONVERSATION, DEAD_CONVERSATION, OUTCOME_CONVERSATION, SEGMENT,
 };
-use trunkline_schemas::{
-    AgentFact, CallFact, DirectoryRow, Offset, RawEvent, RawKind, Record, Stored, Topic, ids,
-};
+use trunkline_schemas::{DirectoryRow, Offset, RawEvent, RawKind, Record, Stored, Topic, ids};
 
 use crate::{Effects, Processor};
 
@@ -34,6 +32,7 @@ pub mod nearest;
 pub mod order;
 pub mod phone;
 pub mod reason;
+mod relay;
 pub mod tables;
 pub mod tell;
 mod transfer;
@@ -48,6 +47,7 @@ use legs::Input;
 use logins::Logins;
 use order::{Held, Number, Order, Streams};
 use reason::Reason;
+use relay::working;
 use tell::{Teller, Told};
 
 /// A switch time so far in the future of its reception is replaced by it (DESIGN law 3).
@@ -235,23 +235,6 @@ impl ConversationProcessor {
         }
     }
 
-    fn take_fact(&mut self, stored: &Stored, raw: &RawEvent) {
-        let fact = match serde_json::from_slice::<AgentFact>(&raw.payload) {
-            Ok(fact) => fact,
-            Err(e) => {
-                let why = format!("a relayed fact is unreadable: {e}");
-                return self.bury(stored, "bad_fact", &why);
-            }
-        };
-        self.logins.take(&fact);
-        let waiting = self.working.get(&fact.employee_id).cloned().unwrap_or_default();
-        for id in waiting {
-            let Some(mut conversation) = self.take_out(&id) else { continue };
-            self.with_teller(&mut conversation, &stored.place(), flow::expect_after_call);
-            self.put_back(conversation);
-        }
-    }
-
     fn take_event(&mut self, stored: &Stored, raw: RawEvent, stream: &StreamKey) {
         let received = raw.received_time_us;
         let mut at_us = raw.switch_time_us.unwrap_or(received);
@@ -332,32 +315,6 @@ impl ConversationProcessor {
         let now = self.calls(&conversation);
         self.relay(&calls, &now, event.at_ms, &event.place);
         self.put_back(conversation);
-    }
-
-    fn calls(&self, conversation: &Conversation) -> BTreeMap<String, PhoneCall> {
-        let relays = self.settings.relay_calls;
-        if relays { phone::calls(conversation) } else { BTreeMap::new() }
-    }
-
-    /// Tells the presence processor what has changed on the phone.
-    fn relay(
-        &mut self,
-        before: &BTreeMap<String, PhoneCall>,
-        after: &BTreeMap<String, PhoneCall>,
-        at_ms: i64,
-        cause: &str,
-    ) {
-        for (employee_id, call) in phone::changes(before, after) {
-            let now_us = self.streams.now_ms.saturating_mul(1_000);
-            let fact = CallFact { employee_id, call, at_ms, cause: cause.to_owned() };
-            let raw = RawEvent {
-                switch_time_us: Some(at_ms.saturating_mul(1_000)),
-                agent_id: Some(fact.employee_id.clone()),
-                payload: json(&fact),
-                ..RawEvent::bare(RawKind::CallFact, &self.domain, "conversation", now_us)
-            };
-            self.write(RAW_AGENT, &fact.employee_id, &raw);
-        }
     }
 
     fn apply_to(&mut self, conversation: &mut Conversation, event: &Event, sibling: Option<&str>) {
@@ -692,15 +649,6 @@ fn busy(conversation: &Conversation) -> impl Iterator<Item = &String> {
         party.and_then(|party| party.person.as_ref())
     };
     conversation.open_legs().flat_map(|leg| &leg.subjects).filter_map(here)
-}
-
-/// The agents whose after-call work a conversation waits for.
-fn working(conversation: &Conversation) -> impl Iterator<Item = &String> {
-    let agent = |(id, _): &(String, i64)| {
-        let leg = conversation.legs.iter().find(|leg| leg.id == *id);
-        leg.and_then(|leg| leg.agent.as_ref()).map(|agent| &agent.employee_id)
-    };
-    conversation.after_call.iter().filter_map(agent)
 }
 
 /// The stream of a record: of a bridge's link the server pair, whichever of the two is followed; of
