@@ -12,12 +12,11 @@ use trunkline_sinks::presence::request::requests;
 
 use super::translate::{DOMAIN, Feed, Request, dead};
 
-/// Which source of agent states decides what is shown.
+/// Which source of agent states decides what is shown: lines of the stream `stat`, or of
+/// `agentstate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Source {
-    /// Lines of the stream `stat`
     StatServer,
-    /// Lines of the stream `agentstate`
     VoiceMicroservices,
 }
 

@@ -100,5 +100,5 @@ fn voice_microservices(mut section: Reader<'_>) -> Option<VoiceMicroservices> {
     let topic = section.text("topic").check(checks::name).or(TOPIC.to_owned());
     let client = client_file(&mut section);
     section.finish();
-    Some(VoiceMicroservices { brokers: brokers?, topic: topic?, client: client? })
+    Some(VoiceMicroservices { brokers: brokers?, topic: topic?, client })
 }

@@ -49,7 +49,7 @@ fn whole(mut top: Reader<'_>) -> Option<DirectoryFile> {
         extensions: extensions?,
         wrap_up_codes: wrap_up_codes?,
         source_id: source_id?,
-        presence: presence?,
+        presence,
     })
 }
 
@@ -68,10 +68,10 @@ const SYSTEM_PRESENCES: [&str; 11] = [
     "Training",
 ];
 
-/// Ids for the states of users; without them, none is known.
-fn presence(top: &mut Reader<'_>) -> Option<Option<PresenceIds>> {
+/// Ids for the states of users, where there are any that are right.
+fn presence(top: &mut Reader<'_>) -> Option<PresenceIds> {
     if !top.has("presence") {
-        return Some(None);
+        return None;
     }
     let mut section = top.section("presence");
     let source_id = section.text("sourceId").check(checks::id).required();
@@ -84,7 +84,7 @@ fn presence(top: &mut Reader<'_>) -> Option<Option<PresenceIds>> {
     }
     names.finish();
     section.finish();
-    Some(Some(PresenceIds { source_id: source_id?, definitions }))
+    Some(PresenceIds { source_id: source_id?, definitions })
 }
 
 /// Reads every element, so that each reports its problems, then keeps them if all are good.

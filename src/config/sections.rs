@@ -83,7 +83,7 @@ fn kafka(mut section: Reader<'_>) -> Option<Log> {
     let replication = replication.or(None);
     let client = client_file(&mut kafka);
     kafka.finish();
-    Some(Log::Kafka { brokers: brokers?, replication: replication?, client: client? })
+    Some(Log::Kafka { brokers: brokers?, replication: replication?, client })
 }
 
 /// Some brokers of a cluster.
@@ -105,11 +105,12 @@ pub(super) fn brokers(section: &mut Reader<'_>) -> Option<Vec<HostPort>> {
     Some(brokers?.into_iter().map(|placed| placed.value).collect())
 }
 
-/// How the clients of a cluster connect.
-pub(super) fn client_file(section: &mut Reader<'_>) -> Option<Option<ClientFile>> {
+/// How the clients of a cluster connect, where a file says it that is right.
+pub(super) fn client_file(section: &mut Reader<'_>) -> Option<ClientFile> {
     let document = section.document();
     let client = section.text("client_file").check(checks::path);
-    client.check(|path| checks::client_file(document.resolve(path)).map(Some)).or(None)
+    let client = client.check(|path| checks::client_file(document.resolve(path)));
+    client.placed().map(|placed| placed.value)
 }
 
 fn topics(mut section: Reader<'_>) -> Option<Topics> {

@@ -249,17 +249,12 @@ impl Life<'_> {
     }
 
     fn write(&mut self, batch: Vec<RawOut>) -> Result<(), Interrupted> {
-        let mut writer = match self.writer.take() {
-            Some(writer) => writer,
-            None => {
-                let log = Arc::clone(&self.shell.log);
-                LogWriter::new(
-                    log,
-                    self.source.partition,
-                    &self.source.bridge,
-                    &self.source.link(0),
-                )?
-            }
+        let mut writer = if let Some(writer) = self.writer.take() {
+            writer
+        } else {
+            let log = Arc::clone(&self.shell.log);
+            let (bridge, link) = (&self.source.bridge, self.source.link(0));
+            LogWriter::new(log, self.source.partition, bridge, &link)?
         };
         writer.write(batch)?;
         self.writer = Some(writer);

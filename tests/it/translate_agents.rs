@@ -78,10 +78,8 @@ fn voice(at_s: Option<i64>, id: &str, members: Value) -> String {
 }
 
 fn object(members: Value) -> serde_json::Map<String, Value> {
-    match members {
-        Value::Object(members) => members,
-        other => panic!("{other} is no object"),
-    }
+    let Value::Object(members) = members else { panic!("{members} is no object") };
+    members
 }
 
 /// What was told of users: seconds, what, which; and whatever else a request must be.

@@ -1,7 +1,7 @@
 //! The requests: `BatchUserPresenceEventRequest` and `BatchUserRoutingStatusEventRequest` (gc-api
 //! sections 3.1 and 3.2).
 
-use serde_json::{Value, json};
+use serde_json::json;
 use trunkline_schemas::directory::PresenceIds;
 use trunkline_schemas::time::iso_millis;
 use trunkline_schemas::{PresenceChange, PresenceCommand, SystemPresence};
@@ -60,11 +60,7 @@ pub fn requests(
         (ROUTING_PATH, "userRoutingStatusEvents", statuses),
     ];
     let told = arrays.into_iter().filter(|(_, _, events)| !events.is_empty());
-    Ok(told.map(|(path, name, events)| Batch { path, body: body(name, events) }).collect())
-}
-
-fn body(name: &str, events: Vec<Value>) -> Value {
-    json!({ name: events })
+    Ok(told.map(|(path, name, events)| Batch { path, body: json!({ name: events }) }).collect())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::{Value, json};
+use trunkline::clock::Elapsed;
 use trunkline_ingest::agentstate::{EVENTS, EventTable};
 use trunkline_schemas::raw::Stream;
 use trunkline_schemas::topics::DEAD_INGEST;
@@ -24,7 +25,7 @@ const PARTITIONS: u32 = 3;
 const ROUNDS: i64 = 40;
 /// When the records are from, milliseconds since 1970.
 const RECORD_MS: i64 = 1_764_000_000_000;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An event with every attribute of its own table.
 fn event(table: &EventTable, round: i64) -> Value {
@@ -61,7 +62,11 @@ fn write(address: &str, topic: &str, values: &[String]) -> BTreeMap<i32, Vec<Str
         producer.send(record).map_err(|(error, _)| error).expect("the record is taken");
         written.entry(partition).or_default().push(value.clone());
     }
-    producer.flush(PATIENCE).expect("the records are acknowledged");
+    let watch = Elapsed::start();
+    while producer.in_flight_count() > 0 {
+        assert!(watch.time() < PATIENCE, "the records are not acknowledged");
+        producer.poll(Duration::from_millis(10));
+    }
     written
 }
 
