@@ -85,6 +85,7 @@ fn domain() -> Domain {
         name: DOMAIN.to_owned(),
         directory_file: std::path::PathBuf::new(),
         directory: trunkline_schemas::directory::DirectoryFile::default(),
+        agent_states: None,
         sites: Vec::new(),
     }
 }

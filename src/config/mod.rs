@@ -14,6 +14,7 @@ use secrecy::SecretString;
 use serde::{Serialize, Serializer};
 use trunkline_schemas::directory::DirectoryFile;
 
+mod agent_states;
 mod checks;
 pub mod codes;
 pub mod directory;
@@ -25,6 +26,7 @@ mod sections;
 mod tests;
 mod tree;
 
+pub use agent_states::{AgentSource, AgentStates, VoiceMicroservices};
 pub use codes::Code;
 pub use directory::load as load_directory;
 pub use document::ConfigError;
@@ -139,6 +141,9 @@ pub struct Domain {
     /// Its directory.
     #[serde(skip)]
     pub directory: DirectoryFile,
+    /// Where the states of its agents come from, if they are told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_states: Option<AgentStates>,
     /// Its sites, at least one.
     #[serde(rename = "site")]
     pub sites: Vec<Site>,

@@ -714,3 +714,85 @@ proptest::proptest! {
         }
     }
 }
+
+/// [`LEAST`] with these lines in the section of agent states.
+fn with_agent_states(lines: &str) -> String {
+    let before = "[[domain.site]]";
+    with(before, &format!("[domain.agent_states]\n{lines}\n{before}"))
+}
+
+#[test]
+fn agent_states_come_from_the_sources_that_are_named() {
+    let folder = folder();
+    let voice = "[domain.agent_states.voice_microservices]\nbrokers = [\"k:9092\"]";
+    let both = format!("stat_servers = [\"a:2060/b:2060\", \"c:1\"]\n{voice}");
+    for (lines, authority, pairs, topic) in [
+        ("stat_servers = [\"a:2060\"]", AgentSource::StatServer, 1, None),
+        (voice, AgentSource::VoiceMicroservices, 0, Some("voice-agentstate")),
+        (&both, AgentSource::StatServer, 2, Some("voice-agentstate")),
+        (
+            &format!("authority = \"voice_microservices\"\n{both}\ntopic = \"t\""),
+            AgentSource::VoiceMicroservices,
+            2,
+            Some("t"),
+        ),
+    ] {
+        let config = load_in(&folder, &with_agent_states(lines)).expect("it is complete");
+        let states = config.domains[0].agent_states.as_ref().expect("the section is there");
+        let found = states.voice_microservices.as_ref().map(|voice| voice.topic.as_str());
+        assert_eq!((states.authority, states.stat_servers.len()), (authority, pairs), "{lines}");
+        assert_eq!(found, topic, "{lines}");
+        let again = load_in(&folder, &config.redacted_toml()).expect("what is shown loads");
+        assert_eq!(again.domains[0].agent_states, config.domains[0].agent_states);
+    }
+    let none = load_in(&folder, LEAST).expect("it is complete");
+    assert_eq!(none.domains[0].agent_states, None);
+}
+
+#[test]
+fn what_is_wrong_with_agent_states_is_said() {
+    let folder = folder();
+    let stat = "stat_servers = [\"a:2060\"]";
+    for (lines, code, key, said) in [
+        ("", "E0005", "agent_states.stat_servers", "there is no source of agent states"),
+        ("stat_servers = []", "E0008", "agent_states.stat_servers", "the list is empty"),
+        ("stat_servers = [\"a\"]", "E0010", "agent_states.stat_servers[0]", "has no port"),
+        (
+            "stat_servers = [\"a:1\", \"b:1/a:1\"]",
+            "E0012",
+            "agent_states.stat_servers[1]",
+            "Stat Server",
+        ),
+        (
+            &format!("authority = \"voice_microservices\"\n{stat}"),
+            "E0005",
+            "agent_states.authority",
+            "there is no `voice_microservices`",
+        ),
+        (
+            &format!("authority = \"both\"\n{stat}"),
+            "E0009",
+            "agent_states.authority",
+            "write `stat_server` or `voice_microservices`",
+        ),
+        (
+            "[domain.agent_states.voice_microservices]",
+            "E0005",
+            "agent_states.voice_microservices.brokers",
+            "the key `brokers` is missing",
+        ),
+        (
+            "[domain.agent_states.voice_microservices]\nbrokers = [\"k:1\"]\ntopic = \"a b\"",
+            "E0015",
+            "agent_states.voice_microservices.topic",
+            "is not a name",
+        ),
+    ] {
+        let errors = load_in(&folder, &with_agent_states(lines)).expect_err("it is refused");
+        let printed = errors[0].to_string();
+        assert_eq!(errors.len(), 1, "{lines}: {errors:?}");
+        for wanted in [code, key, said] {
+            assert!(printed.contains(wanted), "{lines}: no {wanted:?} in {printed}");
+        }
+    }
+}

@@ -16,12 +16,14 @@ use crate::log::{Layout, Log, LogError, Task};
 
 pub mod announce;
 pub mod bridge;
+pub mod consumer;
 mod definitions;
 pub mod engine;
 pub mod group;
 pub mod point;
 pub mod processor;
 pub mod rehearsal;
+pub mod roster;
 pub mod sink;
 
 /// Records of one step at most (reliability/KAFKA section 6).

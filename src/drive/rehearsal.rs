@@ -323,5 +323,11 @@ pub fn domain(site: &EngageSim, directory: DirectoryFile) -> Domain {
         voice_server_vq: Vec::new(),
         voice_server_agent: pair(second, None),
     }));
-    Domain { name: "demo".to_owned(), directory_file: PathBuf::new(), directory, sites }
+    Domain {
+        name: "demo".to_owned(),
+        directory_file: PathBuf::new(),
+        directory,
+        agent_states: None,
+        sites,
+    }
 }

@@ -1,5 +1,6 @@
 //! The whole system: one test binary, a file for each concern.
 
+mod agent_feeds;
 mod agents;
 mod bad_input;
 mod cli;
@@ -11,3 +12,4 @@ mod kill;
 mod program;
 mod running;
 mod translate;
+mod translate_agents;

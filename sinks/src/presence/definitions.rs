@@ -59,6 +59,12 @@ impl Definitions {
         Ok(Self(ids))
     }
 
+    /// Of ids by the names of their presences; other names are none of ours.
+    pub fn named<'a>(ids: impl IntoIterator<Item = (&'a String, &'a String)>) -> Self {
+        let known = ids.into_iter().filter_map(|(name, id)| Some((find(name)?, id.clone())));
+        Self(known.collect())
+    }
+
     /// The id of a presence.
     pub fn id(&self, presence: SystemPresence) -> Option<&str> {
         self.0.get(&presence).map(String::as_str)

@@ -19,7 +19,7 @@ use trunkline_schemas::{
 use crate::delivery::{self, Batch, Fate, Knowledge, Rules, Sink};
 
 pub use definitions::{DEFINITIONS_PATH, Definitions, DefinitionsError};
-pub use request::{PRESENCE_PATH, ROUTING_PATH, path};
+pub use request::{PRESENCE_PATH, ROUTING_PATH, path, request};
 
 /// The name of this sink in headers and causes.
 pub const STAGE: &str = "presence-sink";

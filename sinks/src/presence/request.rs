@@ -24,13 +24,9 @@ pub const fn path(change: PresenceChange) -> &'static str {
 /// The request that tells these changes, all of the kind of the first. The same commands give the
 /// same body in whatever order they come: events stand by (time, agent, `seq`).
 ///
-/// A presence without a definition is told without an id, which GC refuses: the sink does not let
-/// it come to that.
-pub(super) fn request(
-    commands: &[PresenceCommand],
-    source_id: &str,
-    definitions: &Definitions,
-) -> Batch {
+/// A presence without a definition is told without an id, which GC refuses: nobody lets it come to
+/// that.
+pub fn request(commands: &[PresenceCommand], source_id: &str, definitions: &Definitions) -> Batch {
     let Some(first) = commands.first() else {
         return Batch { path: PRESENCE_PATH, body: json!({}) };
     };

@@ -6,6 +6,7 @@
 //! - `reader`: committed records from any offset.
 //! - `appender`, `task`: the handles.
 //! - `member`: partitions shared among processes.
+//! - `foreign`: a topic of another cluster, which others write.
 //! - `held`: the end of a client, which is not waited for for ever.
 //!
 //! | promise | how |
@@ -21,6 +22,7 @@
 mod admin;
 mod appender;
 mod client;
+pub mod foreign;
 mod held;
 mod member;
 mod producer;

@@ -52,19 +52,19 @@ struct Hands {
 
 /// Wakes the one who waits for it; rung before, it does not let him wait.
 #[derive(Default)]
-struct Bell {
+pub(super) struct Bell {
     rung: Mutex<bool>,
     heard: Condvar,
 }
 
 impl Bell {
-    fn ring(&self) {
+    pub(super) fn ring(&self) {
         *lock(&self.rung) = true;
         self.heard.notify_one();
     }
 
     /// Waits until it is rung, or long enough.
-    fn wait(&self, most: Duration) {
+    pub(super) fn wait(&self, most: Duration) {
         let waited = self.heard.wait_timeout_while(lock(&self.rung), most, |rung| !*rung);
         *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
     }
