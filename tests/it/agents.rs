@@ -26,7 +26,9 @@ use trunkline_ingest::feed::{FeedLine, LineContext, Place, translate};
 use trunkline_processors::{conversation, presence};
 use trunkline_schemas::raw::Stream;
 use trunkline_schemas::topics::{DEAD_PRESENCE, DEAD_PRESENCE_SINK, OUTCOME_PRESENCE, RAW_AGENT};
-use trunkline_schemas::{OutcomeStatus, Output, PresenceOutcome, RawEvent, RawKind, Topic, codec};
+use trunkline_schemas::{
+    OutcomeStatus, Output, PresenceOutcome, RawEvent, RawKind, Stored, Topic, codec,
+};
 use trunkline_sim::gc::{self, Fault, FaultPlan, FaultRule, GcConfig, GcSim};
 use trunkline_sim::truth::{Shown, UserHistory};
 use trunkline_sinks::{ClientConfig, GenesysCloud, LocalAllowance, SinkConfig};
@@ -280,6 +282,19 @@ impl Rig {
         (engine.expect("the engine starts"), shell)
     }
 
+    /// Leaves the log to the program, whose configuration is in the directory.
+    fn into_program(self) -> (GcSim, tempfile::TempDir) {
+        let Self { org, log, dir, .. } = self;
+        drop(log);
+        for (name, text) in [
+            ("secret.txt", "simulated-secret".to_owned()),
+            ("trunkline.toml", program_config(&org)),
+        ] {
+            std::fs::write(dir.path().join(name), text).expect("the directory can be written");
+        }
+        (org, dir)
+    }
+
     async fn holds(&self, what: &str, truth: &[Truth]) {
         let expected = histories(truth);
         let count: usize = expected.values().map(Vec::len).sum();
@@ -287,27 +302,27 @@ impl Rig {
             .await;
         assert_eq!(held(&self.org), expected, "{what}");
     }
+}
 
-    /// The records of a topic.
-    fn records(&self, topic: Topic) -> Vec<trunkline_schemas::Stored> {
-        let partitions = topology::layouts(1, PARTITIONS);
-        let layout = partitions.iter().find(|layout| layout.topic == topic);
-        let partitions = 0..layout.expect("a topic of the catalogue").partitions;
-        let read = |partition| self.log.read(topic, partition, 0, 10_000).expect("it is read");
-        partitions.flat_map(read).collect()
-    }
+/// The records of a topic.
+fn records(log: &dyn Log, topic: Topic) -> Vec<Stored> {
+    let layouts = topology::layouts(1, PARTITIONS);
+    let layout = layouts.iter().find(|layout| layout.topic == topic);
+    let partitions = 0..layout.expect("a topic of the catalogue").partitions;
+    let read = |partition| log.read(topic, partition, 0, 10_000).expect("it is read");
+    partitions.flat_map(read).collect()
+}
 
-    /// Every change ended in one outcome, and nothing was buried.
-    fn assert_outcomes(&self, changes: usize) {
-        let outcomes = self.records(OUTCOME_PRESENCE).into_iter().map(|stored| {
-            let value = stored.record.value.expect("an outcome has a value");
-            codec::decode::<PresenceOutcome>(&value).expect("an outcome is decoded").status
-        });
-        let outcomes: Vec<OutcomeStatus> = outcomes.collect();
-        assert_eq!(outcomes, vec![OutcomeStatus::Accepted; changes]);
-        for topic in [DEAD_PRESENCE, DEAD_PRESENCE_SINK] {
-            assert_eq!(self.records(topic), [], "{topic}");
-        }
+/// Every change ended in one outcome, and nothing was buried.
+fn assert_outcomes(log: &dyn Log, changes: usize) {
+    let outcomes = records(log, OUTCOME_PRESENCE).into_iter().map(|stored| {
+        let value = stored.record.value.expect("an outcome has a value");
+        codec::decode::<PresenceOutcome>(&value).expect("an outcome is decoded").status
+    });
+    let outcomes: Vec<OutcomeStatus> = outcomes.collect();
+    assert_eq!(outcomes, vec![OutcomeStatus::Accepted; changes]);
+    for topic in [DEAD_PRESENCE, DEAD_PRESENCE_SINK] {
+        assert_eq!(records(log, topic), [], "{topic}");
     }
 }
 
@@ -382,7 +397,7 @@ async fn ten_minutes_that_nobody_listened_to_are_told_afterwards_each_change_in_
     let summary = rig.org.summary();
     assert_eq!(summary.events, truth.len() as u64, "each change once");
     assert_eq!((summary.duplicates, summary.refused, summary.out_of_order), (0, 0, 0));
-    rig.assert_outcomes(truth.len());
+    assert_outcomes(rig.log.as_ref(), truth.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -401,14 +416,14 @@ async fn whatever_goes_wrong_with_requests_the_history_is_the_same() {
     let (engine, _shell) = rig.start();
     rig.holds("the morning is told", &morning_truth()).await;
     // The answer to the last change may have been lost: it is sent once more.
-    let is_answered = || rig.records(OUTCOME_PRESENCE).len() == morning_truth().len();
+    let is_answered = || records(rig.log.as_ref(), OUTCOME_PRESENCE).len() == morning_truth().len();
     until("every change has its outcome", TOLD_MAX, is_answered).await;
     assert!(engine.stop().await, "everything ends");
 
     let summary = rig.org.summary();
     assert!(summary.faults.len() >= 4, "faults took effect: {:?}", summary.faults);
     assert_eq!((summary.refused, summary.out_of_order, summary.repeats_differing), (0, 0, 0));
-    rig.assert_outcomes(morning_truth().len());
+    assert_outcomes(rig.log.as_ref(), morning_truth().len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -430,7 +445,7 @@ async fn a_presence_without_a_definition_waits_for_it_and_readiness_names_it() {
     until("it is ready", TOLD_MAX, || shell.health.missing().is_empty()).await;
     assert!(engine.stop().await, "everything ends");
     assert_eq!(rig.org.summary().refused, 0);
-    rig.assert_outcomes(morning_truth().len());
+    assert_outcomes(rig.log.as_ref(), morning_truth().len());
 }
 
 /// What the program is configured with, beside [`CONFIG`].
@@ -455,12 +470,8 @@ async fn the_program_tells_agents_as_it_is_configured() {
     rig.tell(
         &MORNING.map(|(at, agent, said)| (at, agent, if said == "Meeting" { "=7" } else { said })),
     );
-    let Rig { org, log, dir, .. } = rig;
-    drop(log);
-    let file = |name: &str| dir.path().join(name).to_str().expect("UTF-8").to_owned();
-    std::fs::write(file("secret.txt"), "simulated-secret").expect("it can be written");
-    std::fs::write(file("trunkline.toml"), program_config(&org)).expect("it can be written");
-    let config = file("trunkline.toml");
+    let (org, dir) = rig.into_program();
+    let config = dir.path().join("trunkline.toml").to_str().expect("UTF-8").to_owned();
     let arguments = ["run", "--only", "processors", "--only", "sinks", "--config", &config];
     let mut program = Server::start(dir.path(), "run", &arguments);
     let admin = program.address("admin_address=").await;
@@ -486,4 +497,49 @@ async fn the_program_tells_agents_as_it_is_configured() {
     until("it is ready", TOLD_MAX, || get(admin, "/readyz").is_some_and(|(code, _)| code == 200))
         .await;
     program.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_is_killed_at_any_point_tells_each_change_in_its_order() {
+    let rig = Rig::new(GcConfig::default()).await;
+    rig.tell(
+        &MORNING.map(|(at, agent, said)| (at, agent, if said == "Meeting" { "=7" } else { said })),
+    );
+    let (org, dir) = rig.into_program();
+    let config = dir.path().join("trunkline.toml").to_str().expect("UTF-8").to_owned();
+    let arguments = ["run", "--only", "processors", "--only", "sinks", "--config", &config];
+    let held_file = dir.path().join("held");
+    // Before the commands are durable, before and after a request is processed, and before and after
+    // its outcome is durable.
+    for point in [
+        "processor.before_commit@1",
+        "sink.before_post@1",
+        "sink.after_post@1",
+        "sink.before_commit@1",
+        "sink.after_commit@1",
+        "sink.after_post@2",
+    ] {
+        let mut program = Server::start_held(dir.path(), point, point, &arguments);
+        until(point, TOLD_MAX, || {
+            program.assert_alive();
+            held_file.exists()
+        })
+        .await;
+        drop(program); // kills it
+        std::fs::remove_file(&held_file).expect("it was there");
+    }
+    let mut program = Server::start(dir.path(), "run", &arguments);
+    let (expected, changes) = (histories(&morning_truth()), morning_truth().len());
+    until("the morning is told", TOLD_MAX, || {
+        program.assert_alive();
+        held(&org) == expected
+    })
+    .await;
+    program.stop().await;
+
+    let summary = org.summary();
+    assert!(summary.duplicates > 0, "what was on the wire was sent again");
+    assert_eq!((summary.refused, summary.out_of_order, summary.repeats_differing), (0, 0, 0));
+    let log = Embedded::open(&dir.path().join("log"), Arc::new(trunkline::clock::now_ms));
+    assert_outcomes(log.expect("the log opens").as_ref(), changes);
 }
