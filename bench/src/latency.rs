@@ -86,6 +86,7 @@ fn domain() -> Domain {
         directory_file: std::path::PathBuf::new(),
         directory: trunkline_schemas::directory::DirectoryFile::default(),
         agent_states: None,
+        interaction_reporting: None,
         sites: Vec::new(),
     }
 }

@@ -21,6 +21,7 @@ pub mod directory;
 mod document;
 mod presence;
 mod reader;
+mod reporting;
 mod sections;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ pub use codes::Code;
 pub use directory::load as load_directory;
 pub use document::ConfigError;
 pub use presence::{OwnClient, Presence, PresenceSink, Reasons};
+pub use reporting::InteractionReporting;
 
 use document::{Document, Syntax};
 use reader::Reader;
@@ -144,6 +146,9 @@ pub struct Domain {
     /// Where the states of its agents come from, if they are told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent_states: Option<AgentStates>,
+    /// The Interaction Servers whose reporting engine this is, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interaction_reporting: Option<InteractionReporting>,
     /// Its sites, at least one.
     #[serde(rename = "site")]
     pub sites: Vec<Site>,

@@ -8,7 +8,7 @@ use super::reader::{Placed, Reader, Unique};
 use super::{
     Admin, Bridge, ClientFile, Config, Conversation, ConversationClient, Domain, GenesysCloud,
     HostPort, Log, Logging, Secret, SecretSource, ServerPair, Shutdown, Site, Topics, agent_states,
-    checks, directory, presence,
+    checks, directory, presence, reporting,
 };
 
 /// Partitions a hashed topic may have.
@@ -203,6 +203,11 @@ fn domain<'d>(
     } else {
         Some(None)
     };
+    let interaction_reporting = if section.has("interaction_reporting") {
+        reporting::interaction_reporting(section.section("interaction_reporting")).map(Some)
+    } else {
+        Some(None)
+    };
     section.finish();
     if let Some(name) = &name {
         names.add(&name.value, &name.key, &name.span);
@@ -210,7 +215,8 @@ fn domain<'d>(
     let sites: Vec<Site> = read.into_iter().collect::<Option<_>>()?;
     let (directory_file, directory) = directory?;
     let (name, agent_states) = (name?.value, agent_states?);
-    Some(Domain { name, directory_file, directory, agent_states, sites })
+    let interaction_reporting = interaction_reporting?;
+    Some(Domain { name, directory_file, directory, agent_states, interaction_reporting, sites })
 }
 
 fn site<'d>(

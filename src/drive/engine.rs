@@ -23,18 +23,21 @@ use super::consumer::Source;
 use super::group::{self, Kind};
 use super::roster::Followed;
 use super::sink::Outlet;
-use super::{Shell, announce, bridge, chance, consumer, definitions, processor, roster, sink};
+use super::{
+    Shell, announce, bridge, chance, consumer, definitions, processor, reporting, roster, sink,
+};
 use crate::admin::metrics::{Stage, Target};
 use crate::clock;
 use crate::config::{AgentSource, Domain, ServerPair, Site};
 use crate::log::kafka::KafkaConfig;
 
 /// How long connecting to a SIP Server may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a SIP Server may be silent.
-const SILENCE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const SILENCE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Waits between two attempts to connect.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+pub(super) const BACKOFF: (Duration, Duration) =
+    (Duration::from_millis(200), Duration::from_secs(10));
 
 /// Which parts of the pipeline run in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +117,7 @@ impl Engine {
                 let wanted = engine.follow_directory(domain, partition, plan);
                 let watched = engine.follow(links, partition, &wanted, plan)?;
                 engine.consume(domain, partition, plan)?;
+                engine.report(domain, partition, plan)?;
                 let place = (topics, partition);
                 let tick = bridge::tick(shell.clone(), domain.name.clone(), place, watched);
                 engine.tasks.spawn_on(tick, &plan.outlet.runtime);
@@ -198,6 +202,22 @@ impl Engine {
                 consumer::run(&shell, &source);
             };
             self.threads.push(std::thread::Builder::new().name(name).spawn(body)?);
+        }
+        Ok(())
+    }
+
+    /// Is the reporting engine of Interaction Servers, if one of these bridges is.
+    fn report(
+        &mut self,
+        domain: &Domain,
+        partition: Partition,
+        plan: &Plan<'_>,
+    ) -> anyhow::Result<()> {
+        let is_here = |bridge: &String| plan.bridges.contains(bridge);
+        let configured = domain.interaction_reporting.as_ref();
+        if let Some(section) = configured.filter(|section| is_here(&section.bridge)) {
+            let reporting = reporting::start(&self.shell, domain, section, partition)?;
+            self.tasks.spawn_on(reporting, &plan.outlet.runtime);
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ pub mod group;
 pub mod point;
 pub mod processor;
 pub mod rehearsal;
+mod reporting;
 pub mod roster;
 pub mod sink;
 

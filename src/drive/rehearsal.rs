@@ -328,6 +328,7 @@ pub fn domain(site: &EngageSim, directory: DirectoryFile) -> Domain {
         directory_file: PathBuf::new(),
         directory,
         agent_states: None,
+        interaction_reporting: None,
         sites,
     }
 }

@@ -10,6 +10,7 @@ mod front;
 mod kafka;
 mod kill;
 mod program;
+mod reporting;
 mod running;
 mod translate;
 mod translate_agents;

@@ -82,11 +82,13 @@ mod tests {
         }
     }
 
+    /// What is the case, the states, and of each medium: current, maximum, ready.
+    type Row<'a> = (&'a str, Vec<PlaceAgentState>, &'a [(&'a str, u32, u32, bool)]);
+
     #[test]
     fn a_status_is_what_the_rule_makes_of_the_states() {
         let rule = CapacityRule { media: [("email".to_owned(), 3)].into(), default: 1 };
         let out = PlaceAgentState { logged_in: false, ..state(false, &[("email", true, 0)]) };
-        type Row<'a> = (&'a str, Vec<PlaceAgentState>, &'a [(&'a str, u32, u32, bool)]);
         let table: [Row<'_>; 8] = [
             ("nobody knows the agent", vec![], &[]),
             ("free", vec![state(false, &[("chat", true, 0)])], &[("chat", 0, 1, true)]),
