@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::program::{Done, run};
-use super::translate::{EPOCH_MS, directory, model, schema};
+use super::translate::{EPOCH_MS, Reader, directory, model, schema, table};
 
 const PRESENCE: &str = "/api/v2/events/users/presence";
 const ROUTING: &str = "/api/v2/events/users/routingstatus";
@@ -210,6 +210,29 @@ fn calls_beside_agent_states_are_told_as_without_them() {
     assert!(!of_calls(&alone).is_empty());
     assert_eq!(of_calls(&both), of_calls(&alone));
     assert_eq!(told(&both), ["00.000 presence On Queue", "00.001 routing Idle"]);
+}
+
+/// A Stat Server that tells of A1002 at the DN where the directory has A1001: the call is A1002's.
+#[test]
+fn who_logs_in_at_a_dn_gets_the_calls_there() {
+    let mut login = stat(0, json!({"Statistic": "CurrentState", "AgentStatus": 4}));
+    login = login.replace("A1001", "A1002");
+    let mut login: Value = serde_json::from_str(&login).expect("a line is JSON");
+    login["event"]["DnStatuses"] = json!([{"DN": "7001", "Switch": "SITE1", "Status": 4}]);
+    let lines = [vec![login.to_string()], model("01a")].concat();
+    let done = translate(&definitions(), &[], &lines);
+    assert_eq!((done.status, done.err.as_str()), (Some(0), ""));
+    let mut reader = Reader::new(EPOCH_MS);
+    let mut told = Vec::new();
+    for line in done.out.lines().filter(|line| line.contains("/events/conversations")) {
+        let request: Value = serde_json::from_str(line).expect("a request is JSON");
+        for (array, events) in request["body"].as_object().expect("a body") {
+            told.push(reader.event(array, &events[0]));
+        }
+    }
+    let wanted: Vec<String> =
+        table("01a").iter().map(|line| line.replace("A1001", "A1002")).collect();
+    assert_eq!(told, wanted);
 }
 
 /// Where Voice Microservices decide, calls come from the events of calls: model 01a is answered by

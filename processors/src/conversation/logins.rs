@@ -77,6 +77,9 @@ impl Logins {
 
     /// Who is at a DN at a time, milliseconds since 1970.
     pub fn at(&self, dn: &str, switch: &str, at_ms: i64) -> At<'_> {
+        if self.at.is_empty() {
+            return At::Unknown; // as at every site without agent states
+        }
         // A source that names no switch tells of the only DN of that number.
         let found = [switch, ""].into_iter().find_map(|switch| {
             let at = DnAt { dn: dn.to_owned(), switch: switch.to_owned() };
