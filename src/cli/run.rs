@@ -240,6 +240,7 @@ mod tests {
                 directory_file: std::path::PathBuf::new(),
                 directory: trunkline_schemas::directory::DirectoryFile::default(),
                 agent_states: named.map(source),
+                interaction_reporting: None,
                 sites: Vec::new(),
             };
             let presence =
