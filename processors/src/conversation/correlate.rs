@@ -15,18 +15,18 @@ use super::gravestone::{Gravestone, NameKind};
 /// Which conversation, and which call of it, a name stands for.
 #[derive(Clone, Debug, Default)]
 pub struct Aliases {
-    calls: BTreeMap<String, Arc<str>>,
-    conn_ids: BTreeMap<String, Named>,
-    links: BTreeMap<String, Named>,
-    network_ids: BTreeMap<String, Named>,
-    vqids: BTreeMap<String, Arc<str>>,
+    calls: BTreeMap<Arc<str>, Arc<str>>,
+    conn_ids: BTreeMap<Arc<str>, Named>,
+    links: BTreeMap<Arc<str>, Named>,
+    network_ids: BTreeMap<Arc<str>, Named>,
+    vqids: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 /// A conversation and the call of it that has the name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Named {
     conversation: Arc<str>,
-    call: Box<str>,
+    call: Arc<str>,
 }
 
 /// What to do with an event.
@@ -49,15 +49,15 @@ impl Aliases {
     /// Finds the conversation of an event.
     pub fn find(&self, event: &Event) -> Belongs {
         let to = |id: &Arc<str>| Belongs::To { id: id.to_string(), sibling: None };
-        if let Some(id) = event.call.as_ref().and_then(|call| self.calls.get(call)) {
+        if let Some(id) = event.call.as_ref().and_then(|call| self.calls.get(call.as_str())) {
             return to(id);
         }
         let origin = event.is.orig_call_uuid.as_ref();
-        if let Some(id) = origin.and_then(|call| self.calls.get(call)) {
+        if let Some(id) = origin.and_then(|call| self.calls.get(call.as_str())) {
             return to(id);
         }
         let vqid = event.is.extension("VQID");
-        if let Some(id) = vqid.and_then(|vqid| self.vqids.get(&vqid)) {
+        if let Some(id) = vqid.and_then(|vqid| self.vqids.get(vqid.as_str())) {
             return to(id);
         }
         match (&event.call, event.kind) {
@@ -66,7 +66,7 @@ impl Aliases {
                 .map_or_else(|| Belongs::New(call.clone()), |named| named.belongs(event)),
             (Some(_), _) => Belongs::Nothing,
             (None, _) => {
-                let named = event.conn_id.as_ref().and_then(|id| self.conn_ids.get(id));
+                let named = event.conn_id.as_ref().and_then(|id| self.conn_ids.get(id.as_str()));
                 named.map_or(Belongs::Nothing, |named| to(&named.conversation))
             }
         }
@@ -75,11 +75,11 @@ impl Aliases {
     /// The other half of a call nobody knows yet: by link, then ConnID, then network call id.
     fn half(&self, event: &Event) -> Option<&Named> {
         let links = event.is.links();
-        let by_link = links.iter().find_map(|link| self.links.get(link));
-        let by_conn_id = || event.conn_id.as_ref().and_then(|id| self.conn_ids.get(id));
+        let by_link = links.iter().find_map(|link| self.links.get(link.as_str()));
+        let by_conn_id = || event.conn_id.as_ref().and_then(|id| self.conn_ids.get(id.as_str()));
         let by_network = || {
             let id = event.is.network_call_id.as_ref().and_then(text)?;
-            self.network_ids.get(&id)
+            self.network_ids.get(id.as_str())
         };
         by_link.or_else(by_conn_id).or_else(by_network)
     }
@@ -115,18 +115,19 @@ impl Aliases {
         }
     }
 
-    /// Learns every name of a conversation that is over; it does not matter any more which call of
-    /// it has which.
-    pub fn learn_all(&mut self, id: &str, gravestone: &Gravestone) {
-        let call = gravestone.calls().next().map_or("", String::as_str);
-        let id = self.shared(call, id);
+    /// Learns every name of a conversation that is over, in the very text the gravestone has. It
+    /// does not matter any more which call of it has which.
+    pub fn learn_all(&mut self, id: &Arc<str>, gravestone: &Gravestone) {
+        let is_ours = |named: &Named| named.conversation == *id;
+        let call = gravestone.calls().next().unwrap_or(id);
+        let named = || Named { conversation: Arc::clone(id), call: Arc::clone(call) };
         for (kind, text) in &gravestone.names {
             match kind {
-                NameKind::Call => put(&mut self.calls, text, &id),
-                NameKind::ConnId => name(&mut self.conn_ids, text, &id, call),
-                NameKind::Link => name(&mut self.links, text, &id, call),
-                NameKind::NetworkId => name(&mut self.network_ids, text, &id, call),
-                NameKind::Vqid => put(&mut self.vqids, text, &id),
+                NameKind::Call => share(&mut self.calls, text, Arc::clone(id), |_| true),
+                NameKind::ConnId => share(&mut self.conn_ids, text, named(), is_ours),
+                NameKind::Link => share(&mut self.links, text, named(), is_ours),
+                NameKind::NetworkId => share(&mut self.network_ids, text, named(), is_ours),
+                NameKind::Vqid => share(&mut self.vqids, text, Arc::clone(id), |_| true),
             }
         }
     }
@@ -142,11 +143,16 @@ impl Aliases {
         let is = |known: &Arc<str>| **known == *conversation.id;
         let is_named = |named: &Named| *named.conversation == *conversation.id;
         let calls = || conversation.calls.values();
-        remove(&mut self.calls, conversation.calls.keys().chain([&conversation.root]), is);
-        remove(&mut self.vqids, conversation.entries.iter().map(|entry| &entry.id), is);
-        remove(&mut self.conn_ids, calls().flat_map(|call| &call.conn_ids), is_named);
-        remove(&mut self.links, calls().flat_map(|call| &call.links), is_named);
-        remove(&mut self.network_ids, calls().filter_map(|c| c.network_id.as_ref()), is_named);
+        let uuids = conversation.calls.keys().chain([&conversation.root]);
+        let entries = conversation.entries.iter();
+        let conn_ids = calls().flat_map(|call| &call.conn_ids);
+        let links = calls().flat_map(|call| &call.links);
+        let network_ids = calls().filter_map(|call| call.network_id.as_deref());
+        remove(&mut self.calls, uuids.map(String::as_str), is);
+        remove(&mut self.vqids, entries.map(|entry| entry.id.as_str()), is);
+        remove(&mut self.conn_ids, conn_ids.map(String::as_str), is_named);
+        remove(&mut self.links, links.map(String::as_str), is_named);
+        remove(&mut self.network_ids, network_ids, is_named);
     }
 
     /// Forgets every name of a conversation that is over.
@@ -154,7 +160,7 @@ impl Aliases {
         let is = |known: &Arc<str>| **known == *id;
         let is_named = |named: &Named| *named.conversation == *id;
         for (kind, text) in &gravestone.names {
-            let one = std::iter::once(text);
+            let one = std::iter::once(&**text);
             match kind {
                 NameKind::Call => remove(&mut self.calls, one, is),
                 NameKind::ConnId => remove(&mut self.conn_ids, one, is_named),
@@ -175,27 +181,35 @@ impl Named {
 }
 
 /// Lets a name stand for this conversation, whatever it stood for before.
-fn put(map: &mut BTreeMap<String, Arc<str>>, text: &str, id: &Arc<str>) {
+fn put(map: &mut BTreeMap<Arc<str>, Arc<str>>, text: &str, id: &Arc<str>) {
     match map.get_mut(text) {
         Some(known) if known == id => {}
         Some(known) => *known = Arc::clone(id),
         None => {
-            map.insert(text.to_owned(), Arc::clone(id));
+            map.insert(text.into(), Arc::clone(id));
         }
     }
 }
 
 /// Lets a name stand for this conversation and call, if it stands for none yet.
-fn name(map: &mut BTreeMap<String, Named>, text: &str, id: &Arc<str>, call: &str) {
+fn name(map: &mut BTreeMap<Arc<str>, Named>, text: &str, id: &Arc<str>, call: &str) {
     if !map.contains_key(text) {
-        map.insert(text.to_owned(), Named { conversation: Arc::clone(id), call: call.into() });
+        map.insert(text.into(), Named { conversation: Arc::clone(id), call: call.into() });
+    }
+}
+
+/// Puts this very text in the place of the same one, if it may stand for what it stood for.
+fn share<T>(map: &mut BTreeMap<Arc<str>, T>, text: &Arc<str>, value: T, may: impl Fn(&T) -> bool) {
+    if map.get(text).is_none_or(may) {
+        map.remove(text);
+        map.insert(Arc::clone(text), value);
     }
 }
 
 /// Removes these names where they still stand for the conversation.
 fn remove<'a, T>(
-    map: &mut BTreeMap<String, T>,
-    names: impl Iterator<Item = &'a String>,
+    map: &mut BTreeMap<Arc<str>, T>,
+    names: impl Iterator<Item = &'a str>,
     is_ours: impl Fn(&T) -> bool,
 ) {
     for name in names {

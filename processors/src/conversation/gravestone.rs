@@ -1,6 +1,8 @@
 //! What is left of a conversation that is over: its names, so that what comes late is known to be
 //! of it, and says nothing any more (DESIGN section 5).
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::call::Conversation;
@@ -32,8 +34,8 @@ pub struct Gravestone {
     pub created_ms: i64,
     /// Stream time of the last event that had one of its names.
     pub touched_ms: i64,
-    /// Its names.
-    pub names: Vec<(NameKind, String)>,
+    /// Its names, shared with the index of names: there are hundreds of thousands.
+    pub names: Vec<(NameKind, Arc<str>)>,
 }
 
 impl Gravestone {
@@ -69,21 +71,21 @@ impl Gravestone {
     }
 
     /// Has one more name.
-    pub fn learn(&mut self, name: (NameKind, String)) {
+    pub fn learn(&mut self, name: (NameKind, Arc<str>)) {
         if !self.names.contains(&name) {
             self.names.push(name);
         }
     }
 
     /// A call of it, by CallUUID.
-    pub fn calls(&self) -> impl Iterator<Item = &String> {
+    pub fn calls(&self) -> impl Iterator<Item = &Arc<str>> {
         self.names.iter().filter(|(kind, _)| *kind == NameKind::Call).map(|(_, name)| name)
     }
 }
 
 /// Every name of a conversation, each once.
-fn names(conversation: &Conversation) -> Vec<(NameKind, String)> {
-    let of = |kind| move |name: &String| (kind, name.clone());
+fn names(conversation: &Conversation) -> Vec<(NameKind, Arc<str>)> {
+    let of = |kind| move |name: &String| (kind, Arc::from(name.as_str()));
     let calls = || conversation.calls.values();
     let mut names: Vec<_> = std::iter::once(&conversation.root)
         .chain(conversation.calls.keys())

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use trunkline_schemas::codec::{self, CodecError};
@@ -118,9 +119,9 @@ pub struct ConversationProcessor {
     streams: Streams,
     order: Order<Pending>,
     conversations: BTreeMap<String, Conversation>,
-    gravestones: BTreeMap<String, Gravestone>,
+    gravestones: BTreeMap<Arc<str>, Gravestone>,
     aliases: Aliases,
-    due: BTreeSet<(i64, String)>,
+    due: BTreeSet<(i64, Arc<str>)>,
     /// Which conversation a person is busy with, by DN and switch.
     busy: BTreeMap<String, String>,
     logins: Logins,
@@ -191,7 +192,7 @@ impl ConversationProcessor {
         let over = self.gravestones.get(conversation_id);
         let calls = |known: &Conversation| known.calls.keys().cloned().collect();
         let conversation = self.conversations.get(conversation_id).map(calls);
-        conversation.or_else(|| Some(over?.calls().cloned().collect()))
+        conversation.or_else(|| Some(over?.calls().map(ToString::to_string).collect()))
     }
 
     /// What was counted since the start.
@@ -305,7 +306,7 @@ impl ConversationProcessor {
         };
         let (id, twin) = self.unite(id, event);
         let sibling = sibling.or(twin);
-        if self.gravestones.contains_key(&id) {
+        if self.gravestones.contains_key(id.as_str()) {
             return self.come_late(&id, event);
         }
         let Some(mut conversation) = self.take_out(&id) else { return };
@@ -353,10 +354,10 @@ impl ConversationProcessor {
     /// Returns the one that the event concerns, and of a call not yet known its other half.
     fn unite(&mut self, id: String, event: &Event) -> (String, Option<String>) {
         let Some((other, call)) = self.aliases.twin(&id, event) else { return (id, None) };
-        if self.gravestones.contains_key(&other) {
+        if self.gravestones.contains_key(other.as_str()) {
             return (self.unite_with_past(id, &other, event), None);
         }
-        if self.gravestones.contains_key(&id) {
+        if self.gravestones.contains_key(id.as_str()) {
             return (self.unite_with_past(other, &id, event), None);
         }
         let (Some(this), Some(other)) = (self.take_out(&id), self.take_out(&other)) else {
@@ -409,7 +410,7 @@ impl ConversationProcessor {
         if conversation.seq == 0 {
             gravestone.absorb(&conversation);
             self.aliases.forget(&conversation);
-            self.aliases.learn_all(past, gravestone);
+            self.aliases.learn_all(&past.into(), gravestone);
             self.changed.insert(id);
             return past.to_owned();
         }
@@ -425,16 +426,14 @@ impl ConversationProcessor {
 
     /// An event of a conversation that is over: it says nothing any more, but keeps the gravestone.
     fn come_late(&mut self, id: &str, event: &Event) {
-        let Some(gravestone) = self.gravestones.get_mut(id) else { return };
-        let rest = self.settings.gravestone_ms;
-        self.due.remove(&(gravestone.touched_ms + rest, id.to_owned()));
+        let Some((id, mut gravestone)) = self.gravestones.remove_entry(id) else { return };
+        self.due.remove(&(gravestone.touched_ms + self.settings.gravestone_ms, Arc::clone(&id)));
         gravestone.touched_ms = self.streams.now_ms;
         if let Some(call) = &event.call {
-            gravestone.learn((NameKind::Call, call.clone()));
-            self.aliases.learn_all(id, gravestone);
+            gravestone.learn((NameKind::Call, call.as_str().into()));
         }
-        self.due.insert((gravestone.touched_ms + rest, id.to_owned()));
-        self.changed.insert(id.to_owned());
+        self.changed.insert(id.to_string());
+        self.lay(id, gravestone);
     }
 
     fn with_teller(
@@ -464,7 +463,7 @@ impl ConversationProcessor {
     /// Takes a conversation out of every index but its names; [`Self::put_back`] puts it in again.
     fn take_out(&mut self, id: &str) -> Option<Conversation> {
         let conversation = self.conversations.remove(id)?;
-        self.due.remove(&(self.next_due(&conversation), id.to_owned()));
+        self.due.remove(&(self.next_due(&conversation), id.into()));
         for person in busy(&conversation) {
             if self.busy.get(person).is_some_and(|with| with == id) {
                 self.busy.remove(person);
@@ -485,9 +484,9 @@ impl ConversationProcessor {
         self.aliases.learn(&conversation);
         self.changed.insert(conversation.id.clone());
         if let Some(gravestone) = Gravestone::of(&conversation) {
-            return self.lay(conversation.id, gravestone);
+            return self.lay(conversation.id.into(), gravestone);
         }
-        self.due.insert((self.next_due(&conversation), conversation.id.clone()));
+        self.due.insert((self.next_due(&conversation), conversation.id.as_str().into()));
         for person in busy(&conversation) {
             self.busy.entry(person.clone()).or_insert_with(|| conversation.id.clone());
         }
@@ -498,9 +497,10 @@ impl ConversationProcessor {
     }
 
     /// Remembers a conversation by its gravestone from now on.
-    fn lay(&mut self, id: String, gravestone: Gravestone) {
+    fn lay(&mut self, id: Arc<str>, gravestone: Gravestone) {
         self.aliases.learn_all(&id, &gravestone);
-        self.due.insert((gravestone.touched_ms + self.settings.gravestone_ms, id.clone()));
+        let until_ms = gravestone.touched_ms + self.settings.gravestone_ms;
+        self.due.insert((until_ms, Arc::clone(&id)));
         self.gravestones.insert(id, gravestone);
     }
 
@@ -524,7 +524,7 @@ impl ConversationProcessor {
             if let Some(gravestone) = self.gravestones.remove(&id) {
                 self.aliases.forget_all(&id, &gravestone);
                 self.due.pop_first();
-                self.changed.insert(id);
+                self.changed.insert(id.to_string());
                 continue;
             }
             let Some(mut conversation) = self.take_out(&id) else {
@@ -551,7 +551,7 @@ impl ConversationProcessor {
                 let calls = self.calls(&conversation);
                 self.relay(&calls, &BTreeMap::new(), at_ms.max(conversation.newest_ms), &place);
                 self.aliases.forget(&conversation);
-                self.changed.insert(id);
+                self.changed.insert(id.to_string());
             } else {
                 self.with_teller(&mut conversation, &place, |teller| {
                     flow::give_up(teller, at_ms, Reason::Idle);
@@ -612,7 +612,7 @@ impl Processor for ConversationProcessor {
             effects.state.push((format!("{ROW}{key}").into_bytes(), row.as_ref().map(json)));
         }
         for id in std::mem::take(&mut self.changed) {
-            let (value, over) = (self.conversations.get(&id), self.gravestones.get(&id));
+            let (value, over) = (self.conversations.get(&id), self.gravestones.get(id.as_str()));
             effects.state.push((format!("{CALL}{id}").into_bytes(), value.map(json)));
             if over.is_some() || value.is_none() {
                 effects.state.push((format!("{GRAVESTONE}{id}").into_bytes(), over.map(json)));
@@ -643,7 +643,7 @@ impl Processor for ConversationProcessor {
             self.put_back(conversation);
             self.changed.clear(); // what was read is no change
         } else if let Some(id) = key.strip_prefix(GRAVESTONE) {
-            self.lay(id.to_owned(), serde_json::from_slice(value).map_err(bad)?);
+            self.lay(id.into(), serde_json::from_slice(value).map_err(bad)?);
         } else if let Some(block) = key.strip_prefix(HELD) {
             let held: Vec<Held> = serde_json::from_slice(value).map_err(bad)?;
             let block = block.parse().map_err(|e| format!("state key {key}: {e}"))?;
