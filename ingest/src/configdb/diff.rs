@@ -35,9 +35,11 @@ impl Published {
             }
             return Ok(());
         };
-        match codec::decode::<ConfigValue>(value)?.object {
-            ConfigObject::Poll(poll) => self.poll = Some(poll),
-            object => drop(self.objects.insert(key, object)),
+        let object = codec::decode::<ConfigValue>(value)?.object;
+        if let ConfigObject::Poll(poll) = object {
+            self.poll = Some(poll);
+        } else {
+            self.objects.insert(key, object);
         }
         Ok(())
     }
@@ -205,17 +207,18 @@ mod tests {
     fn more_than_may_vanish_at_once_is_asked_about() {
         let guard = Guard { vanish_percent: 10, vanish_free: 2 };
         // skills before, skills now, refused
+        let skills = |first: i64, count: i64| first..first + count;
         for (before, now, refused) in [
-            (1..=100, 1..=100, None),
-            (1..=100, 1..=90, None),
-            (1..=100, 1..=89, Some((100, 11))),
-            (1..=100, 101..=200, Some((100, 100))),
-            (1..=10, 3..=10, None),
-            (1..=10, 4..=10, Some((10, 3))),
-            (1..=1, 2..=2, None),
-            (1..=1, 2..=1, Some((1, 1))),
-            (1..=2, 3..=2, Some((2, 2))),
-            (2..=1, 1..=5, None),
+            (skills(1, 100), skills(1, 100), None),
+            (skills(1, 100), skills(1, 90), None),
+            (skills(1, 100), skills(1, 89), Some((100, 11))),
+            (skills(1, 100), skills(101, 100), Some((100, 100))),
+            (skills(1, 10), skills(3, 8), None),
+            (skills(1, 10), skills(4, 7), Some((10, 3))),
+            (skills(1, 1), skills(2, 1), None),
+            (skills(1, 1), skills(2, 0), Some((1, 1))),
+            (skills(1, 2), skills(3, 0), Some((2, 2))),
+            (skills(1, 0), skills(1, 5), None),
         ] {
             let mut published = Published::default();
             for record in changes(&published.clone(), &snapshot(before.clone()), 1, false) {

@@ -14,7 +14,7 @@ pub mod rows;
 use trunkline_schemas::Record;
 
 use diff::{Guard, Published, Refusal, changes};
-use postgres::{DbError, PostgresConfig};
+use postgres::{DbError, PostgresConfig, Session};
 use profile::{Mapping, Missing, Profile, resolve};
 use query::{Query, queries};
 use rows::{RowError, Snapshot};
@@ -69,7 +69,8 @@ pub enum PollError {
 }
 
 fn list(missing: &[Missing]) -> String {
-    missing.iter().map(|missing| format!("\n  {missing}")).collect()
+    let lines: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    format!("\n  {}", lines.join("\n  "))
 }
 
 /// A bridge that has found its tables.
@@ -78,6 +79,7 @@ pub struct ConfigBridge {
     settings: Settings,
     mapping: Mapping,
     queries: Vec<Query>,
+    session: Option<Session>,
     is_first: bool,
 }
 
@@ -88,14 +90,15 @@ impl ConfigBridge {
     /// [`StartError`], which names all that is missing.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let schema = settings.schema.clone();
-        let catalog = async |session: &mut postgres::Session| session.catalog(&schema).await;
-        let catalog = settings.database.within(catalog).await?;
+        let catalog = async |session: &mut Session| session.catalog(&schema).await;
+        let mut session = None;
+        let catalog = settings.database.within(&mut session, catalog).await?;
         let resolution = resolve(&settings.profile, &settings.schema, &catalog);
         let mapping = resolution.usable(settings.by_folder).map_err(|missing| {
             StartError::Missing { profile: settings.profile.name.clone(), missing }
         })?;
         let queries = queries(&mapping);
-        Ok(Self { settings, mapping, queries, is_first: true })
+        Ok(Self { settings, mapping, queries, session, is_first: true })
     }
 
     /// What every logical name is called in this database.
@@ -107,10 +110,10 @@ impl ConfigBridge {
     ///
     /// # Errors
     /// [`PollError`]
-    pub async fn snapshot(&self) -> Result<Snapshot, PollError> {
+    pub async fn snapshot(&mut self) -> Result<Snapshot, PollError> {
         let (queries, tenant) = (&self.queries, self.settings.tenant);
-        let read = async |session: &mut postgres::Session| session.read(queries, tenant).await;
-        let rows = self.settings.database.within(read).await?;
+        let read = async |session: &mut Session| session.read(queries, tenant).await;
+        let rows = self.settings.database.within(&mut self.session, read).await?;
         Ok(Snapshot::of(&rows, tenant)?)
     }
 

@@ -1,5 +1,5 @@
-//! The I/O half for PostgreSQL: one connection and one read-only transaction a poll, in which every
-//! read sees the database as it was at one moment (`REPEATABLE READ`).
+//! The I/O half for PostgreSQL: one read-only transaction a poll, in which every read sees the
+//! database as it was at one moment (`REPEATABLE READ`).
 
 use std::fmt;
 use std::sync::Arc;
@@ -82,20 +82,31 @@ impl Drop for Session {
 }
 
 impl PostgresConfig {
-    /// Runs something against the database within the time-out.
+    /// Runs something against the database within the time-out, on the connection that is kept, if
+    /// it is still there, else on a new one. It is kept if nothing went wrong.
     ///
     /// # Errors
     /// [`DbError`] of connecting, of the work, or the time-out.
-    pub async fn within<T, E: From<DbError>>(
+    pub async fn within<T>(
         &self,
-        work: impl AsyncFnOnce(&mut Session) -> Result<T, E>,
-    ) -> Result<T, E> {
+        kept: &mut Option<Session>,
+        work: impl AsyncFnOnce(&mut Session) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        let open = kept.take().filter(|session| !session.client.is_closed());
         let all = async {
-            let mut session = self.connect().await?;
-            work(&mut session).await
+            let mut session = match open {
+                Some(session) => session,
+                None => self.connect().await?,
+            };
+            Ok((work(&mut session).await?, session))
         };
-        let done = tokio::time::timeout(self.timeout, all).await;
-        done.unwrap_or_else(|_| Err(DbError::Timeout(self.timeout.as_secs()).into()))
+        match tokio::time::timeout(self.timeout, all).await {
+            Ok(done) => done.map(|(found, session)| {
+                *kept = Some(session);
+                found
+            }),
+            Err(_) => Err(DbError::Timeout(self.timeout.as_secs())),
+        }
     }
 
     async fn connect(&self) -> Result<Session, DbError> {

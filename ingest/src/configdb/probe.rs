@@ -77,7 +77,7 @@ pub async fn probe(
         columns.retain(|column| column.table.to_lowercase().starts_with(PREFIX));
         Ok(Probe { columns, resolution, tenants, counted })
     };
-    database.within(look).await
+    database.within(&mut None, look).await
 }
 
 type Of = Option<(&'static str, &'static str)>;

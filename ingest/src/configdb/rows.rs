@@ -67,7 +67,7 @@ impl Snapshot {
             hash.update(serde_json::to_vec(object).expect("objects have string keys only"));
             hash.update(b"\n");
         }
-        let digest = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = format!("{:x}", hash.finalize());
         Self { objects, digest }
     }
 

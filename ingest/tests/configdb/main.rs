@@ -295,6 +295,30 @@ async fn what_goes_wrong_is_said_without_secrets() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_cut_is_made_anew() {
+    let Some(server) = server() else { return };
+    let sample = server.sample().await;
+    let mut bridge = started(&sample.settings).await;
+    let mut published = Published::default();
+    assert_eq!(polled(&mut bridge, &mut published).await.len(), 77);
+    let cut = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{}'",
+        sample.settings.database.user
+    );
+    for _ in 0..20 {
+        sample.execute(&cut).await;
+        // It is noticed before a poll or in it; one poll later everything is well again.
+        match bridge.poll(&published, 6).await {
+            Ok(records) => assert_eq!(records, []),
+            Err(PollError::Database(_)) => {
+                assert_eq!(bridge.poll(&published, 6).await.expect("a new connection"), []);
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_probe_shows_what_a_database_has() {
     let Some(server) = server() else { return };
     let sample = server.sample().await;
