@@ -16,6 +16,7 @@ use trunkline_schemas::directory::DirectoryFile;
 
 mod checks;
 pub mod codes;
+mod configdb;
 pub mod directory;
 mod document;
 mod reader;
@@ -25,6 +26,7 @@ mod tests;
 mod tree;
 
 pub use codes::Code;
+pub use configdb::{ConfigDb, DeletionRules, Password, ProfileFile, QueueTypes};
 pub use directory::load as load_directory;
 pub use document::ConfigError;
 
@@ -50,6 +52,9 @@ pub struct Config {
     pub domains: Vec<Domain>,
     /// `[genesys_cloud]`
     pub genesys_cloud: GenesysCloud,
+    /// `[configdb]`, if the Engage configuration is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub configdb: Option<ConfigDb>,
     /// `[conversation]`
     pub conversation: Conversation,
     /// `[shutdown]`

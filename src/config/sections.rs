@@ -7,7 +7,7 @@ use super::document::Flaw;
 use super::reader::{Placed, Reader, Unique};
 use super::{
     Admin, Bridge, Config, Conversation, ConversationClient, Domain, GenesysCloud, Log, Logging,
-    Secret, SecretSource, ServerPair, Shutdown, Site, Topics, checks, directory,
+    Secret, SecretSource, ServerPair, Shutdown, Site, Topics, checks, configdb, directory,
 };
 
 /// Partitions a hashed topic may have.
@@ -33,6 +33,9 @@ pub(super) fn config(
                 [genesys_cloud.conversation] with an OAuth client";
     let genesys_cloud = top.required_section("genesys_cloud", hint);
     let genesys_cloud = self::genesys_cloud(genesys_cloud, environment);
+    let has_configdb = top.has("configdb");
+    let configdb = top.section("configdb");
+    let configdb = has_configdb.then(|| configdb::configdb(configdb, environment));
     let conversation = conversation(top.section("conversation"));
     let shutdown = shutdown(top.section("shutdown"));
     let logging = logging(top.section("logging"));
@@ -44,6 +47,7 @@ pub(super) fn config(
         bridge: bridge?,
         domains: domains?,
         genesys_cloud: genesys_cloud?,
+        configdb: configdb.map_or(Some(None), |configdb| configdb.map(Some))?,
         conversation: conversation?,
         shutdown: shutdown?,
         logging: logging?,

@@ -179,11 +179,11 @@ async fn a_database_that_lacks_something_is_refused_by_name() {
     // The history is not needed; without it no modification is known.
     sample.execute("DROP TABLE cfg_hdb_operation").await;
     let snapshot = started(&sample.settings).await.snapshot().await.expect("it is read");
-    let is_modified = |object: &ConfigObject| match object {
-        ConfigObject::Dn(dn) => dn.modified_ms.is_some(),
-        _ => false,
-    };
-    assert!(!snapshot.objects.values().any(is_modified));
+    let dns = snapshot.objects.values().filter_map(|object| {
+        let ConfigObject::Dn(dn) = object else { return None };
+        Some(dn.modified_ms)
+    });
+    assert_eq!(dns.collect::<Vec<_>>(), [None; 20]);
     // Folders are needed by whoever filters.
     let user = sample.settings.database.user.clone();
     sample.execute(&format!("REVOKE SELECT ON cfg_folder FROM {user}")).await;

@@ -178,7 +178,7 @@ impl Server {
             user: reader,
             password: Some(SecretString::from(PASSWORD)),
             ca_pem: None,
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
         };
         let settings = Settings {
             database,

@@ -21,23 +21,23 @@ const WRITERS: i64 = 4;
 /// One transaction of a writer: everything of it says `round`.
 fn change(writer: i64, round: i64) -> String {
     let (person, group, skill) = (1_000 + writer, 2_000 + writer, 3_000 + writer);
-    let is_there = round % 3 != 0;
-    let mut sql = format!(
+    let hired = if round % 3 == 0 {
+        String::new()
+    } else {
+        format!(
+            "INSERT INTO cfg_person (dbid, tenant_dbid, employee_id, is_agent, state) \
+             VALUES ({person}, 101, '{round}', 2, 1); \
+             INSERT INTO cfg_skill_level VALUES ({person}, {skill}, {round}); \
+             INSERT INTO cfg_agent_group VALUES ({group}, {person});"
+        )
+    };
+    format!(
         "BEGIN; DELETE FROM cfg_agent_group WHERE group_dbid = {group}; \
          DELETE FROM cfg_skill_level WHERE person_dbid = {person}; \
          DELETE FROM cfg_person WHERE dbid = {person}; \
          UPDATE cfg_group SET name = '{round}' WHERE dbid = {group}; \
-         UPDATE cfg_skill SET name = '{round}' WHERE dbid = {skill};"
-    );
-    if is_there {
-        sql += &format!(
-            " INSERT INTO cfg_person (dbid, tenant_dbid, employee_id, is_agent, state) \
-             VALUES ({person}, 101, '{round}', 2, 1); \
-             INSERT INTO cfg_skill_level VALUES ({person}, {skill}, {round}); \
-             INSERT INTO cfg_agent_group VALUES ({group}, {person});"
-        );
-    }
-    sql + " COMMIT;"
+         UPDATE cfg_skill SET name = '{round}' WHERE dbid = {skill}; {hired} COMMIT;"
+    )
 }
 
 /// The round that everything of a writer says; nothing: the parts do not agree.
