@@ -295,3 +295,109 @@ fn deletion_rules(text: &str) -> Result<DeletionRules, Flaw> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+    use trunkline_ingest::configdb::profile::BUILT_IN;
+
+    use super::super::tests::{LEAST, folder, load_in, write};
+    use super::*;
+
+    const SECTION: &str = r#"
+[configdb]
+host = "db.example"
+database = "genesys"
+user = "reader"
+tenant_dbid = 101
+"#;
+
+    fn with(lines: &str) -> String {
+        format!("{LEAST}{SECTION}{lines}")
+    }
+
+    #[test]
+    fn a_section_has_the_documented_defaults() {
+        let folder = folder();
+        assert!(load_in(&folder, LEAST).expect("it is complete").configdb.is_none());
+        let config = load_in(&folder, &with("")).expect("it is complete");
+        let section = config.configdb.expect("it is there");
+        assert_eq!(
+            section.settings(),
+            Settings { tenant_id: Some("101".to_owned()), ..Settings::default() }
+        );
+        assert_eq!(section.profile(), Profile::built_in());
+        let database = section.postgres();
+        assert_eq!((database.host.as_str(), database.port), ("db.example", 5432));
+        assert_eq!((section.schema.as_str(), database.timeout.as_secs()), ("public", 60));
+        assert!(database.password.is_none() && database.ca_pem.is_none());
+    }
+
+    #[test]
+    fn every_key_counts_and_what_is_shown_loads_again() {
+        let folder = folder();
+        let own = BUILT_IN.replace("reconstructed-15", "our own");
+        write(&folder, "profile.toml", &own);
+        write(&folder, "ca.pem", "-----BEGIN CERTIFICATE-----\n");
+        write(&folder, "password.txt", "c4n4ry\n");
+        let text = with(
+            r#"port = 5433
+schema = "genesys"
+password_file = "password.txt"
+ca_file = "ca.pem"
+timeout_secs = 5
+profile_file = "profile.toml"
+folders = ["EX_EVOLUTION", "EX PILOT"]
+queue_name_suffix = "-Engage-external"
+queue_types = "all"
+deletion_rules = "2023"
+presence_source = "Engage"
+"#,
+        );
+        let config = load_in(&folder, &text).expect("it is complete");
+        let shown = config.redacted_toml();
+        assert!(!shown.contains("c4n4ry") && !format!("{config:?}").contains("c4n4ry"), "{shown}");
+        let again = load_in(&folder, &shown).unwrap_or_else(|e| panic!("{shown}\n{}", e[0]));
+        assert_eq!(again.redacted_toml(), shown);
+        let section = config.configdb.expect("it is there");
+        let settings = section.settings();
+        let folders = ["EX_EVOLUTION", "EX PILOT"].map(str::to_owned).to_vec();
+        assert_eq!(settings.folders, Some(folders));
+        assert_eq!((settings.edition, settings.queue_types.len()), (Edition::Of2023, 4));
+        assert_eq!(settings.queue_suffix, "-Engage-external");
+        assert_eq!(settings.source_name, "Engage");
+        assert_eq!(section.profile().name, "our own");
+        let database = section.postgres();
+        assert_eq!((database.port, database.timeout.as_secs()), (5433, 5));
+        let password = database.password.expect("there is one");
+        assert_eq!((password.expose_secret(), database.ca_pem.is_some()), ("c4n4ry", true));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        let folder = folder();
+        write(&folder, "profile.toml", &BUILT_IN.replace("[skill]", "[skills]"));
+        for (lines, code, said) in [
+            ("schema = \"Gen; drop\"", "E0015", "is not the name of a schema"),
+            ("queue_types = \"some\"", "E0009", "is neither"),
+            ("deletion_rules = \"2022\"", "E0009", "is neither"),
+            ("folders = []", "E0008", "0 folders: from 1 to 1000"),
+            ("password = \"x\"", "E0006", "secrets are given by reference only"),
+            ("password_file = \"./no.txt\"", "E0014", "cannot be read"),
+            ("password_file = \"./x\"\npassword_env = \"SECRET\"", "E0013", "exclude each other"),
+            ("profile_file = \"none.toml\"", "E0016", "cannot be read"),
+            ("profile_file = \"profile.toml\"", "E0016", "`skills`, which is not known"),
+            ("ca_file = \"directory.json\"", "E0016", "holds no certificate"),
+            ("tennant = 1", "E0004", "unknown key"),
+        ] {
+            let errors = load_in(&folder, &with(lines)).expect_err(lines);
+            let printed: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            let is_said = |text: &String| text.contains(code) && text.contains(said);
+            assert!(printed.iter().any(is_said), "{lines}: {printed:?}");
+        }
+        let errors = load_in(&folder, &format!("{LEAST}[configdb]\n")).expect_err("incomplete");
+        let keys: Vec<&str> = errors.iter().map(|error| error.key.as_str()).collect();
+        let required = ["host", "database", "user", "tenant_dbid"];
+        assert_eq!(keys, required.map(|key| format!("configdb.{key}")));
+    }
+}

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cli;
+mod configdb;
 mod faults;
 mod feeder;
 mod front;
