@@ -1,7 +1,7 @@
 //! What a poll has to tell beyond what has been told, and whether it may.
 //!
-//! What has been told is folded from `raw.configdb` itself, so a crash between two records is mended
-//! by the next poll: it tells the rest, and the end of the poll.
+//! What has been told is folded from `raw.configdb` itself, so a crash between two records is
+//! mended by the next poll: it tells the rest, and the end of the poll.
 
 use std::collections::BTreeMap;
 use std::fmt;

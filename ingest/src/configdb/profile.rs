@@ -1,5 +1,5 @@
-//! Physical names as data: a profile proposes them, the catalog of the database decides, and nothing
-//! that is missing is passed over in silence.
+//! Physical names as data: a profile proposes them, the catalog of the database decides, and
+//! nothing that is missing is passed over in silence.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -447,7 +447,8 @@ mod tests {
                 "e_mail",
                 1,
                 1,
-                "person.e_mail: table cfg_person has no column e_mail, email, email_address, emailaddress",
+                "person.e_mail: table cfg_person has no column e_mail, email, email_address, \
+                 emailaddress",
             ),
             ("cfg_skill", "*", 1, 1, "skill: there is no table cfg_skill"),
             (
@@ -455,7 +456,8 @@ mod tests {
                 "*",
                 1,
                 0,
-                "folder_object: there is no table cfg_folder_object, cfg_obj_folder, cfg_object_folder",
+                "folder_object: there is no table cfg_folder_object, cfg_obj_folder, \
+                 cfg_object_folder",
             ),
             (
                 "cfg_folder",
