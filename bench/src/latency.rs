@@ -67,6 +67,7 @@ pub(crate) fn latency(log: &Arc<dyn Log>, live: usize) -> anyhow::Result<Value> 
         bridges: &[],
         settings: Settings::default(),
         outlet: outlet(&org, client, runtime.handle())?,
+        agents: None,
         parts: Parts { ingest: false, processors: true, sinks: true },
         deadline: DRAIN,
     };
@@ -84,6 +85,8 @@ fn domain() -> Domain {
         name: DOMAIN.to_owned(),
         directory_file: std::path::PathBuf::new(),
         directory: trunkline_schemas::directory::DirectoryFile::default(),
+        agent_states: None,
+        interaction_reporting: None,
         sites: Vec::new(),
     }
 }

@@ -9,9 +9,9 @@ use trunkline_schemas::{DirectoryRow, RawEvent, RawKind, Record, codec};
 /// The routing domain.
 pub(crate) const DOMAIN: &str = "bench";
 /// When the load begins, microseconds since 1970.
-const BEGIN_US: i64 = 1_764_000_000_000_000;
+pub(crate) const BEGIN_US: i64 = 1_764_000_000_000_000;
 /// Events a second of the load's own clock.
-const EVENTS_PER_SECOND: i64 = 8_000;
+pub(crate) const EVENTS_PER_SECOND: i64 = 8_000;
 
 /// The models played: answered from a queue, through an IVR, with a hold, abandoned.
 const MODELS: [&str; 4] = [

@@ -30,6 +30,9 @@ struct Args {
     /// Measure on this broker too (`host:port`); its topics are deleted afterwards
     #[arg(long)]
     kafka: Option<String>,
+    /// Measure the restore after so many seconds of the load too (8,000 events a second)
+    #[arg(long, default_value_t = 0)]
+    updates: i64,
     /// Print only JSON
     #[arg(long)]
     json: bool,
@@ -48,25 +51,42 @@ enum Part {
     Bare,
     Pipeline,
     Restore,
+    Updates,
     Latency,
+}
+
+/// How much is measured.
+#[derive(Clone, Copy)]
+struct Size {
+    records: usize,
+    live: usize,
+    /// Seconds of the load; 0: none.
+    updates: i64,
+}
+
+impl Args {
+    fn size(&self, live: usize) -> Size {
+        Size { records: self.records, live, updates: self.updates }
+    }
 }
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     if let (Some(part), Some(log)) = (args.part, &args.log) {
         let live = args.live.first().copied().unwrap_or(1);
-        return print(&[measure(part, log, args.records, live)?], true);
+        return print(&[measure(part, log, args.size(live))?], true);
     }
     let mut rows = Vec::new();
     for live in &args.live {
         let directory = tempfile::tempdir()?;
         let embedded = Place::Embedded(directory.path().to_owned());
-        rows.push(child(Part::InMemory, &embedded, args.records, *live)?);
-        rows.extend(on_log(&embedded, args.records, *live)?);
+        let size = args.size(*live);
+        rows.push(child(Part::InMemory, &embedded, size)?);
+        rows.extend(on_log(&embedded, size)?);
         if let Some(broker) = &args.kafka {
             let prefix = format!("bench-{}.", clock::now_ms());
             let kafka = Place::Kafka(broker.clone(), prefix);
-            let measured = on_log(&kafka, args.records, *live);
+            let measured = on_log(&kafka, size);
             kafka.remove()?;
             rows.extend(measured?);
         }
@@ -75,18 +95,23 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Everything that is measured on a log: first the path with the allowance open, on an empty log.
-fn on_log(log: &Place, records: usize, live: usize) -> anyhow::Result<Vec<Value>> {
-    let apart = match log {
-        Place::Embedded(path) => Place::Embedded(path.join("latency")),
-        Place::Kafka(broker, prefix) => Place::Kafka(broker.clone(), format!("{prefix}latency.")),
-    };
-    let path = child(Part::Latency, &apart, records, live.min(500));
+fn on_log(log: &Place, size: Size) -> anyhow::Result<Vec<Value>> {
+    let apart = log.apart("latency");
+    let path = child(Part::Latency, &apart, Size { live: size.live.min(500), ..size });
     apart.remove()?;
+    let mut rows = vec![path?];
+    if size.updates > 0 {
+        let apart = log.apart("updates");
+        let written = child(Part::Updates, &apart, size);
+        let restored = written.and_then(|row| Ok([row, child(Part::Restore, &apart, size)?]));
+        apart.remove()?;
+        rows.extend(restored?);
+    }
     let log = &match log {
         Place::Embedded(path) => Place::Embedded(path.join("log")),
         Place::Kafka(..) => log.clone(),
     };
-    let part = |part| child(part, log, records, live);
+    let part = |part| child(part, log, size);
     part(Part::Fill)?;
     // The first reader finds nothing warm but what the writer left; the page cache is the system's.
     let cold = part(Part::Pipeline)?;
@@ -97,16 +122,19 @@ fn on_log(log: &Place, records: usize, live: usize) -> anyhow::Result<Vec<Value>
         json!({ "ratio_to_bare": round(rate(value) / rate(&bare)) })
     };
     let cold = merge(cold.clone(), &ratio(&cold));
-    Ok(vec![bare, cold, restored, path?])
+    rows.extend([bare, cold, restored]);
+    Ok(rows)
 }
 
 /// Measures a part in a process of its own.
-fn child(part: Part, log: &Place, records: usize, live: usize) -> anyhow::Result<Value> {
+fn child(part: Part, log: &Place, size: Size) -> anyhow::Result<Value> {
+    let Size { records, live, updates } = size;
     let name = part.to_possible_value();
     let name = name.as_ref().map_or("", clap::builder::PossibleValue::get_name);
     let output = Command::new(std::env::current_exe()?)
         .args(["--part", name, "--log", &log.to_string()])
         .args(["--records", &records.to_string(), "--live", &live.to_string()])
+        .args(["--updates", &updates.to_string()])
         .stderr(Stdio::inherit())
         .output()?;
     anyhow::ensure!(output.status.success(), "{name} on {log}: {}", output.status);
@@ -115,13 +143,15 @@ fn child(part: Part, log: &Place, records: usize, live: usize) -> anyhow::Result
     Ok(merge(row, &json!({ "log": log.name(), "live": live })))
 }
 
-fn measure(part: Part, log: &Place, records: usize, live: usize) -> anyhow::Result<Value> {
+fn measure(part: Part, log: &Place, size: Size) -> anyhow::Result<Value> {
+    let Size { records, live, updates } = size;
     match part {
         Part::InMemory => parts::in_memory(records, live),
         Part::Fill => parts::fill(log.open()?.as_ref(), records, live),
         Part::Bare => parts::bare(log.open()?.as_ref()),
         Part::Pipeline => parts::pipeline(log.open()?.as_ref()),
         Part::Restore => parts::restore(log.open()?.as_ref()),
+        Part::Updates => parts::updates(log.open()?.as_ref(), updates, live),
         Part::Latency => latency::latency(&log.open()?, live),
     }
 }

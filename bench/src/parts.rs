@@ -13,7 +13,7 @@ use trunkline_schemas::topics::{
 };
 use trunkline_schemas::{Output, Record, Stored, Topic};
 
-use crate::load::{DOMAIN, Load};
+use crate::load::{BEGIN_US, DOMAIN, EVENTS_PER_SECOND, Load};
 use crate::measure::{figures, merge, resident_kib, usage};
 use crate::place::PARTITIONS;
 
@@ -129,6 +129,34 @@ pub(crate) fn pipeline(log: &dyn Log) -> anyhow::Result<Value> {
         "resident_mb": resident_kib() / 1024,
     });
     Ok(merge(figures, &extra))
+}
+
+/// The state of a time of the load, written as the processor writes it; what it read and what it
+/// told is not: the restore that follows asks only for the state.
+pub(crate) fn updates(log: &dyn Log, seconds: i64, live: usize) -> anyhow::Result<Value> {
+    let mut task = log.own(&spec())?;
+    let mut processor = ConversationProcessor::new(DOMAIN, Settings::default());
+    let mut load = Load::new(live)?;
+    let (watch, before) = (Elapsed::start(), usage());
+    let (mut next, mut events, mut written) = (0, 0, 0);
+    let mut waiting = load.beginning()?;
+    while events < seconds * EVENTS_PER_SECOND {
+        while waiting.len() < STEP {
+            waiting.extend(load.next_pair()?);
+            events += 1;
+        }
+        let append_time_ms = BEGIN_US / 1_000 + events * 1_000 / EVENTS_PER_SECOND;
+        for record in waiting.drain(..) {
+            let (topic, partition, offset) = (RAW_TLIB, 0, next);
+            processor.apply(&Stored { topic, partition, offset, append_time_ms, record });
+            next += 1;
+        }
+        let state = processor.drain().state;
+        written += state.len();
+        task.commit(Step { outputs: Vec::new(), state, next })?;
+    }
+    let extra = json!({ "state_records": written, "load_seconds": seconds });
+    Ok(merge(figures("updates of state", next as usize, watch, before), &extra))
 }
 
 fn place((topic, record): (Topic, Record)) -> Output {

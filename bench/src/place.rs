@@ -43,6 +43,14 @@ impl Place {
         Ok(log)
     }
 
+    /// A log of its own beside it.
+    pub(crate) fn apart(&self, name: &str) -> Self {
+        match self {
+            Self::Embedded(path) => Self::Embedded(path.join(name)),
+            Self::Kafka(broker, prefix) => Self::Kafka(broker.clone(), format!("{prefix}{name}.")),
+        }
+    }
+
     /// Leaves nothing behind on a broker; a directory is its owner's.
     pub(crate) fn remove(&self) -> anyhow::Result<()> {
         match self {

@@ -7,5 +7,6 @@
 pub mod agentstate;
 pub mod configdb;
 pub mod feed;
+pub mod reporting;
 pub mod statserver;
 pub mod tlib;

@@ -2,9 +2,11 @@
 
 mod common;
 
-use common::{EXPECTED, Feed, case, cases, compact, expected, model, render};
+use common::{EPOCH_MS, EXPECTED, Feed, case, cases, compact, expected, model, render};
+use trunkline_processors::conversation::Settings;
 use trunkline_processors::conversation::nearest::{FlowNumber, Told};
-use trunkline_schemas::OutcomeStatus;
+use trunkline_schemas::raw::{AgentDeed, PhoneCall};
+use trunkline_schemas::{AgentFact, CallFact, OutcomeStatus};
 
 #[test]
 fn each_model_gives_the_commands_of_its_table() {
@@ -25,12 +27,16 @@ fn each_flow_gives_the_commands_of_its_case() {
     for name in cases("flows") {
         let text = case(&format!("flows/{name}"));
         let (given, then) = text.split_once("\nthen\n").expect("a case has given and then");
-        let mut feed = Feed::new();
+        let mut feed = Feed::with(settings(given));
         for (n, line) in given.lines().filter(|l| is_event(l)).enumerate() {
-            feed.line(&compact(line, n));
+            match fact(line) {
+                Some(fact) => feed.fact(&fact),
+                None => feed.line(&compact(line, n)),
+            }
         }
         feed.finish();
-        let got = render(&feed.commands, &feed.outcomes);
+        let mut got = render(&feed.commands, &feed.outcomes);
+        got.extend(feed.calls.iter().map(call));
         assert_eq!(got.join("\n"), then.trim_end(), "case {name}");
         assert_eq!(feed.dead, 0, "case {name}");
         // A case of a flow is named by its number.
@@ -99,6 +105,53 @@ fn became(name: &str) -> Row {
         }
     }
     (name.to_owned(), told.flow().map_or("none".to_owned(), FlowNumber::name), said)
+}
+
+/// How the processor is set: lines `set NAME VALUE`.
+fn settings(given: &str) -> Settings {
+    let mut settings = Settings::default();
+    for line in given.lines().filter(|line| line.starts_with("set ")) {
+        match line.split_whitespace().collect::<Vec<_>>()[..] {
+            ["set", "after_call_ms", ms] => {
+                settings.after_call_ms = Some(ms.parse().expect("milliseconds"));
+            }
+            ["set", "relay_calls", "true"] => settings.relay_calls = true,
+            _ => panic!("no setting: {line}"),
+        }
+    }
+    settings
+}
+
+/// What the presence processor relays: milliseconds, `presence`, what, who, where.
+fn fact(line: &str) -> Option<AgentFact> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [at_ms, "presence", what, employee_id, at] = words[..] else { return None };
+    let (dn, switch) = at.split_once('@').expect("a DN has a switch");
+    let fact = match what {
+        "login" => AgentDeed::Login,
+        "logout" => AgentDeed::Logout,
+        "acwEnded" => AgentDeed::AfterCallWorkEnded,
+        other => panic!("no fact: {other}"),
+    };
+    Some(AgentFact {
+        employee_id: employee_id.to_owned(),
+        fact,
+        dn: dn.to_owned(),
+        switch: switch.to_owned(),
+        at_ms: EPOCH_MS + at_ms.parse::<i64>().expect("milliseconds"),
+        cause: "raw.agent/0@1".to_owned(),
+    })
+}
+
+/// What the presence processor was told, as a line.
+fn call(fact: &CallFact) -> String {
+    let since_ms = fact.at_ms - EPOCH_MS;
+    let call = match fact.call {
+        None => "none",
+        Some(PhoneCall::Internal) => "internal",
+        Some(PhoneCall::Other) => "other",
+    };
+    format!("{:02}.{:03} call {} {call}", since_ms / 1000, since_ms % 1000, fact.employee_id)
 }
 
 fn is_event(line: &str) -> bool {

@@ -87,7 +87,7 @@ macro_rules! built_in {
 }
 
 /// The built-in schemas. Only ever appended to: the place is the id.
-pub static BUILT_IN: [BuiltIn; 12] = [
+pub static BUILT_IN: [BuiltIn; 13] = [
     built_in!(0, "RawEvent", "raw.tlib.avsc"),
     built_in!(1, "ConversationCommand", "command.conversation.avsc"),
     built_in!(2, "Outcome", "outcome.conversation.avsc"),
@@ -97,9 +97,10 @@ pub static BUILT_IN: [BuiltIn; 12] = [
     built_in!(6, "RawEvent", "raw.2.avsc"),
     built_in!(7, "PresenceCommand", "command.presence.avsc"),
     built_in!(8, "PresenceOutcome", "outcome.presence.avsc"),
-    built_in!(9, "ConfigObject", "raw.configdb.avsc"),
-    built_in!(10, "DesiredObject", "command.config.avsc"),
-    built_in!(11, "ConfigOutcome", "outcome.config.avsc"),
+    built_in!(9, "RawEvent", "raw.3.avsc"),
+    built_in!(10, "ConfigObject", "raw.configdb.avsc"),
+    built_in!(11, "DesiredObject", "command.config.avsc"),
+    built_in!(12, "ConfigOutcome", "outcome.config.avsc"),
 ];
 
 /// A type that has a built-in schema.
@@ -109,7 +110,7 @@ pub trait Schemed: Serialize + DeserializeOwned {
 }
 
 impl Schemed for RawEvent {
-    const INDEX: usize = 6;
+    const INDEX: usize = 9;
 }
 impl Schemed for ConversationCommand {
     const INDEX: usize = 1;
@@ -133,13 +134,13 @@ impl Schemed for PresenceOutcome {
     const INDEX: usize = 8;
 }
 impl Schemed for ConfigValue {
-    const INDEX: usize = 9;
-}
-impl Schemed for DesiredValue {
     const INDEX: usize = 10;
 }
-impl Schemed for ConfigOutcome {
+impl Schemed for DesiredValue {
     const INDEX: usize = 11;
+}
+impl Schemed for ConfigOutcome {
+    const INDEX: usize = 12;
 }
 
 /// A directory row as a value of its topic: Avro wants a record around the union.

@@ -1,5 +1,7 @@
 //! The directory: Engage objects and the Genesys Cloud ids they have.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// A DN on a switch.
@@ -111,6 +113,21 @@ pub struct DirectoryFile {
     pub wrap_up_codes: Vec<WrapUpCode>,
     /// GC id of the presence source.
     pub source_id: String,
+    /// What presences are called in the organisation, where nobody asks it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presence: Option<PresenceIds>,
+}
+
+/// GC ids for the states of users.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PresenceIds {
+    /// GC id of the presence source.
+    pub source_id: String,
+    /// Ids of presence definitions by system presence; both `OnQueue` and `On Queue` are meant by
+    /// the latter (gc-api section 3.1).
+    #[serde(default)]
+    pub definitions: BTreeMap<String, String>,
 }
 
 impl DirectoryFile {

@@ -105,6 +105,8 @@ pub enum Stream {
     /// Agent states of Voice Microservices (seed 004, topic `voice-agentstate`).
     #[serde(rename = "agentstate")]
     AgentState,
+    /// Agent states of an Interaction Server (seed 002), of media other than voice; kept for audit.
+    Interaction,
 }
 
 impl Stream {
@@ -117,12 +119,13 @@ impl Stream {
             Self::Dn => "dn",
             Self::Stat => "stat",
             Self::AgentState => "agentstate",
+            Self::Interaction => "interaction",
         }
     }
 
     /// The stream of that name.
     pub fn find(name: &str) -> Option<Self> {
-        [Self::Call, Self::Vq, Self::Ext, Self::Dn, Self::Stat, Self::AgentState]
+        [Self::Call, Self::Vq, Self::Ext, Self::Dn, Self::Stat, Self::AgentState, Self::Interaction]
             .into_iter()
             .find(|s| s.name() == name)
     }
@@ -131,7 +134,7 @@ impl Stream {
     pub const fn is_switch(self) -> bool {
         match self {
             Self::Call | Self::Vq | Self::Ext | Self::Dn => true,
-            Self::Stat | Self::AgentState => false,
+            Self::Stat | Self::AgentState | Self::Interaction => false,
         }
     }
 }

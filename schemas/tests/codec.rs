@@ -246,7 +246,14 @@ fn every_other_value_comes_back() {
         payload: vec![0, 255, 10],
         ..RawEvent::bare(RawKind::Event, "d", "sips1", 1)
     });
-    for stream in [Stream::Call, Stream::Ext, Stream::Dn, Stream::Stat, Stream::AgentState] {
+    for stream in [
+        Stream::Call,
+        Stream::Ext,
+        Stream::Dn,
+        Stream::Stat,
+        Stream::AgentState,
+        Stream::Interaction,
+    ] {
         back(&RawEvent {
             stream: Some(stream),
             agent_id: some("A1001"),
@@ -427,7 +434,7 @@ fn each_object_of_engage_comes_back_by_its_key() {
     for object in config_objects() {
         let value = ConfigValue { object: object.clone() };
         let bytes = encode(&value).expect("it encodes");
-        assert_eq!(bytes[..5], [0, 0, 0, 0, 10]);
+        assert_eq!(bytes[..5], [0, 0, 0, 0, 11]);
         assert_eq!(decode::<ConfigValue>(&bytes).expect("it decodes"), value);
         generic::<ConfigValue>(&bytes);
         let named = object.kind().map(|kind| (kind, object.dbid()));
@@ -485,7 +492,7 @@ fn each_desired_object_comes_back_by_its_key() {
     for object in objects {
         let value = DesiredValue { object: object.clone() };
         let bytes = encode(&value).expect("it encodes");
-        assert_eq!(bytes[..5], [0, 0, 0, 0, 11]);
+        assert_eq!(bytes[..5], [0, 0, 0, 0, 12]);
         assert_eq!(decode::<DesiredValue>(&bytes).expect("it decodes"), value);
         generic::<DesiredValue>(&bytes);
         assert_eq!(DesiredKind::of_key(&object.key()), Some(object.kind()));

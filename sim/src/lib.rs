@@ -3,4 +3,5 @@
 pub mod compare;
 pub mod engage;
 pub mod gc;
+pub mod interaction;
 pub mod truth;

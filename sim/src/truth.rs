@@ -93,3 +93,58 @@ pub struct CallTruth {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outcomes: Vec<Outcome>,
 }
+
+/// What a user shows from some moment on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Shown {
+    /// A system presence, by its name.
+    Presence(String),
+    /// A routing status, by its name.
+    RoutingStatus(String),
+}
+
+/// One change of a user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserChange {
+    /// When it happened, milliseconds since 1970.
+    pub at_ms: i64,
+    /// What it is.
+    #[serde(flatten)]
+    pub state: Shown,
+}
+
+/// The history of a user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserHistory {
+    /// GC user id.
+    pub user_id: String,
+    /// Its changes, in the order in which they were told.
+    pub changes: Vec<UserChange>,
+}
+
+/// What a user of the organisation must show, and since when (seed 000, "Mapping Agent States").
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserState {
+    /// Since when, milliseconds since 1970.
+    pub at_ms: i64,
+    /// Name of the system presence.
+    pub presence: String,
+    /// Routing status, as `UserRoutingStatusEvent.status` spells it.
+    pub routing: String,
+}
+
+/// The day of one agent as the organisation must have it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentDay {
+    /// Employee id.
+    pub employee_id: String,
+    /// GC user id.
+    pub user_id: String,
+    /// What the user must show, one state after the other.
+    pub states: Vec<UserState>,
+}

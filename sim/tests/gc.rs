@@ -176,6 +176,46 @@ async fn a_repeated_event_id_is_ignored_or_applied() {
 }
 
 #[tokio::test]
+async fn users_have_a_history_of_what_was_told_of_them_once() {
+    const USER: &str = "00000000-0000-4000-8000-0000000000aa";
+    const BUSY: &str = "31fe3bac-dea6-44b7-bed7-47f91660a1a0";
+    let rules = vec![FaultRule::at(2, Fault::EventRetryable { index: 0 })];
+    let caller = Caller::new(faulty(rules)).await;
+    let definitions = caller.get("/api/v2/presence/definitions").await;
+    let entities = definitions["entities"].as_array().cloned().unwrap_or_default();
+    let named = entities.iter().find(|entity| entity["systemPresence"] == "Busy");
+    assert_eq!(named.map(|entity| entity["id"].clone()), Some(json!(BUSY)));
+
+    let presence = json!({ "userPresenceEvents": [{
+        "eventId": "00000000-0000-4000-8000-000000000001", "userId": USER, "sourceId": USER,
+        "eventDateTime": "2024-10-25T12:00:00.001Z", "presenceDefinitionId": BUSY }] });
+    let status = json!({ "userRoutingStatusEvents": [{
+        "eventId": "00000000-0000-4000-8000-000000000002", "agentId": USER, "sourceId": USER,
+        "eventDateTime": "2024-10-25T12:00:00.002Z", "status": "OffQueue" }] });
+    let tell = async |operation: &str, body: &Value| {
+        let url = format!("{}/api/v2/events/users/{operation}", caller.base);
+        let answer = caller.client.post(url).bearer_auth(&caller.token).json(body).send().await;
+        let answer = answer.expect("an answer");
+        (answer.status().as_u16(), answer.json::<Value>().await.expect("JSON"))
+    };
+    let fine = (200, json!({ "errors": [] }));
+    assert_eq!(tell("presence", &presence).await, fine);
+    let (code, body) = tell("routingstatus", &status).await;
+    assert_eq!((code, &body["errors"][0]["retryable"]), (200, &json!(true)));
+    assert_eq!(tell("routingstatus", &status).await, fine);
+    assert_eq!(tell("presence", &presence).await, fine, "a repeat is ignored");
+    assert_eq!(tell("presence", &status).await.0, 400, "each operation has its own body");
+
+    let changes = json!([
+        { "atMs": 1_729_857_600_001_i64, "presence": "Busy" },
+        { "atMs": 1_729_857_600_002_i64, "routingStatus": "OffQueue" },
+    ]);
+    let users = json!([{ "userId": USER, "changes": changes }]);
+    assert_eq!(caller.get("/sim/users").await, users);
+    assert_eq!((caller.sim.summary().duplicates, caller.sim.summary().requests), (1, 5));
+}
+
+#[tokio::test]
 async fn tls_is_trusted_by_its_own_authority_only() {
     let caller = Caller::new(GcConfig { tls: true, ..GcConfig::default() }).await;
     assert!(caller.base.starts_with("https://127.0.0.1:"), "{}", caller.base);

@@ -2,13 +2,18 @@
 //!
 //! Two halves that never mix (DESIGN law 1):
 //!
-//! - [`conversation`] decides: what to send next, what an answer means, what is durable. It does no
-//!   I/O and knows no clock and no chance: the time and the jitter are arguments.
+//! - [`delivery`] decides: what to send next, what an answer means, what is durable.
+//!   [`conversation`] and [`presence`] are the particulars of the two sinks. None of them does I/O
+//!   or knows clock or chance: the time and the jitter are arguments.
 //! - [`genesys_cloud`] talks: log-in, one request, one classified answer. Its policies (allowance,
 //!   backoff, meaning of an answer) are pure as well; only [`genesys_cloud::GenesysCloud`] waits.
 
 pub mod conversation;
+pub mod delivery;
 pub mod genesys_cloud;
+pub mod presence;
 
-pub use conversation::{ConversationSink, SinkConfig, SinkStep, Wave, request};
+pub use conversation::{Conversation, ConversationSink, request};
+pub use delivery::{Rules, Sink, SinkConfig, SinkStep, Wave};
 pub use genesys_cloud::{Allowance, Answer, ClientConfig, GenesysCloud, LocalAllowance};
+pub use presence::{Definitions, Presence, PresenceSink};

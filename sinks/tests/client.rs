@@ -10,14 +10,16 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Request};
 use axum::response::Response;
-use axum::routing::post;
+use axum::routing::{get, post};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use trunkline_sinks::conversation::{Batch, PATH};
+use trunkline_sinks::conversation::PATH;
+use trunkline_sinks::delivery::Batch;
 use trunkline_sinks::genesys_cloud::auth::{FAILURE_HELD_MS, RENEW_BEFORE_MS};
 use trunkline_sinks::genesys_cloud::client::{CONNECT_TIMEOUT, MAX_ANSWER_BYTES, RateHint};
-use trunkline_sinks::genesys_cloud::{ClientError, Reply};
+use trunkline_sinks::genesys_cloud::{ClientError, Found, Reply};
+use trunkline_sinks::presence::DEFINITIONS_PATH;
 use trunkline_sinks::{Answer, ClientConfig, GenesysCloud};
 
 const SECRET: &str = "a-secret-nobody-may-see";
@@ -61,6 +63,7 @@ impl Cloud {
         Router::new()
             .route("/oauth/token", post(log_in))
             .route(PATH, post(events))
+            .route(DEFINITIONS_PATH, get(events))
             .with_state(self.clone())
     }
 
@@ -163,6 +166,37 @@ fn client(url: &str) -> GenesysCloud {
 
 fn batch() -> Batch {
     Batch { path: PATH, body: json!({"communicationEndedEvents": []}) }
+}
+
+#[tokio::test]
+async fn what_is_asked_for_is_there_or_the_answer_says_why_not() {
+    let cloud = Cloud::default();
+    let client = client(&cloud.serve().await);
+    let listing = r#"{"entities":[]}"#;
+    let refused = Answer::Refused { status: 403, code: "missing.permissions".into() };
+    let limited = Answer::RateLimited { retry_after_s: Some(7) };
+    let ambiguous = |why: &str| Answer::Ambiguous { why: why.into() };
+    let table = [
+        (Say::This(200, &[], listing), Some(json!({ "entities": [] })), ACCEPTED),
+        (Say::This(200, &[], "<html>"), None, ambiguous("200: the body is no JSON object")),
+        (Say::This(403, &[], r#"{"code":"missing.permissions"}"#), None, refused),
+        (Say::This(429, &[("retry-after", "7")], listing), None, limited),
+        (Say::This(503, &[], listing), None, ambiguous("503")),
+    ];
+    for (said, body, answer) in table {
+        cloud.script().events.push_back(said);
+        let found: Found = client.get(DEFINITIONS_PATH, NOW_MS).await;
+        assert_eq!((found.body, found.reply.answer), (body, answer), "{said:?}");
+    }
+    // Somebody else logged in: the token is renewed, and the question asked again, once.
+    cloud.script().tokens += 1;
+    cloud.script().events.push_back(Say::This(200, &[], listing));
+    assert_eq!(client.get(DEFINITIONS_PATH, NOW_MS).await.body, Some(json!({ "entities": [] })));
+    cloud.script().refuses_all = true;
+    let asked = cloud.script().events_seen.len();
+    let found = client.get(DEFINITIONS_PATH, NOW_MS).await;
+    assert_eq!((found.body, found.reply.answer), (None, Answer::Unauthorized));
+    assert_eq!(cloud.script().events_seen.len() - asked, 2);
 }
 
 const ACCEPTED: Answer = Answer::Accepted { errors: Vec::new() };

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use support::{Durable, START_MS, conversation, record_of, stored};
 use trunkline_schemas::{ConversationCommand, OutcomeStatus, Stored, VoiceEvent};
 use trunkline_sinks::genesys_cloud::EventError;
-use trunkline_sinks::{Answer, ConversationSink, SinkConfig, Wave};
+use trunkline_sinks::{Answer, Conversation, ConversationSink, SinkConfig, Wave};
 
 /// What happens to a request.
 #[derive(Clone, Copy, Debug)]
@@ -99,13 +99,13 @@ struct World {
     cloud: Cloud,
     log: Vec<(Stored, ConversationCommand)>,
     read: usize,
-    flying: Vec<Wave>,
+    flying: Vec<Wave<ConversationCommand>>,
     now_ms: i64,
 }
 
 impl World {
     fn new(config: SinkConfig, lengths: &[usize], turns: &[u8], refuses_repeats: bool) -> Self {
-        let sink = ConversationSink::new(config.clone(), 0, 0);
+        let sink = ConversationSink::new(Conversation, config.clone(), 0, 0);
         let cloud = Cloud { refuses_repeats, ..Cloud::default() };
         Self {
             config,
@@ -181,7 +181,7 @@ impl World {
         self.sink.answered(wave.id, answer, self.now_ms, f64::from(which) / 255.0);
     }
 
-    fn applied(&mut self, wave: &Wave, again: u8) -> Answer {
+    fn applied(&mut self, wave: &Wave<ConversationCommand>, again: u8) -> Answer {
         let one = |(n, command): (usize, &ConversationCommand)| {
             if again & (1 << (n % 8)) == 0 {
                 self.cloud.apply(command)
@@ -277,7 +277,11 @@ struct Legs {
 impl Legs {
     /// Applies a wave, but for the events refused by the bits; checks that a closed gate lets
     /// nothing pass but ends of open legs.
-    fn take(&mut self, wave: &Wave, refused: u16) -> Result<Vec<EventError>, TestCaseError> {
+    fn take(
+        &mut self,
+        wave: &Wave<ConversationCommand>,
+        refused: u16,
+    ) -> Result<Vec<EventError>, TestCaseError> {
         let was_closed = self.has_refused;
         let mut errors = Vec::new();
         for command in &wave.commands {
@@ -316,13 +320,13 @@ proptest! {
         actions in proptest::collection::vec(action(), 0..120),
         max_events_per_request in 1_usize..6,
         max_waves_in_flight in 1_usize..4,
-        per_conversation in 1_usize..4,
+        per_key in 1_usize..4,
         refuses_repeats in any::<bool>(),
     ) {
         let config = SinkConfig {
             max_events_per_request,
             max_waves_in_flight,
-            per_conversation,
+            per_key,
             max_attempts: u32::MAX,
             ..SinkConfig::default()
         };
@@ -335,7 +339,7 @@ proptest! {
         for (n, length) in lengths.iter().enumerate() {
             let mut applied = world.cloud.applied[&format!("c{n}")].clone();
             // With one event a request, order holds even where Genesys Cloud asks for some again.
-            if per_conversation > 1 {
+            if per_key > 1 {
                 applied.sort_unstable();
             }
             prop_assert_eq!(applied, (1..=*length as i64).collect::<Vec<_>>());
@@ -357,16 +361,16 @@ proptest! {
     #[test]
     fn whatever_is_refused_no_party_is_left_alone(
         refused in any::<u16>(),
-        per_conversation in 1_usize..3,
+        per_key in 1_usize..3,
         crash_after in proptest::option::of(0_usize..12),
         told in 1_usize..14,
     ) {
         // The call may still be going on: then nobody tells the ends.
         let mut commands = conversation("c", "ext+ q+ a> a+ a? q-. ah b> a-. b+ b? ext- b-.");
         commands.truncate(told);
-        let config = SinkConfig { per_conversation, ..SinkConfig::default() };
+        let config = SinkConfig { per_key, ..SinkConfig::default() };
         let mut durable = Durable::default();
-        let mut sink = ConversationSink::new(config.clone(), 0, 0);
+        let mut sink = ConversationSink::new(Conversation, config.clone(), 0, 0);
         let offer = |sink: &mut ConversationSink, from: i64| {
             for (n, command) in commands.iter().enumerate().skip(from as usize) {
                 sink.offer(&stored(n as i64, START_MS, record_of(command)), command.clone());

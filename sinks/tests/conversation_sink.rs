@@ -4,8 +4,9 @@ mod support;
 
 use support::{Durable, START_MS, answer, conversation, record_of, stored, text};
 use trunkline_schemas::{ConversationCommand, OutcomeStatus, Record, Stored};
-use trunkline_sinks::conversation::{BLOCKED_MIN_MS, BREAKER_MAX_MS, Gate, MAX_WHY_CHARS, Memory};
-use trunkline_sinks::{Answer, ConversationSink, SinkConfig};
+use trunkline_sinks::conversation::{Gate, Memory};
+use trunkline_sinks::delivery::{BLOCKED_MIN_MS, BREAKER_MAX_MS, Knowledge, MAX_WHY_CHARS};
+use trunkline_sinks::{Answer, Conversation, ConversationSink, SinkConfig};
 
 /// The caller's loop with a virtual clock.
 struct Bench {
@@ -20,7 +21,7 @@ struct Bench {
 
 impl Bench {
     fn new(config: SinkConfig) -> Self {
-        let sink = ConversationSink::new(config.clone(), 0, 0);
+        let sink = ConversationSink::new(Conversation, config.clone(), 0, 0);
         let (durable, now_ms) = (Durable::default(), START_MS);
         let (commands, log, waves) = (vec![], vec![], vec![]);
         Self { config, sink, durable, commands, log, now_ms, waves }
@@ -240,13 +241,13 @@ fn a_party_left_alone_is_ended_a_millisecond_later() {
         bench.run(&["ok", "ok", "no a+"]);
         assert_eq!(bench.waves[3..], ["q-", "ext-!"], "{rest}");
         let memory = bench.memory("c");
-        assert_eq!(memory.last_ms, START_MS + 4_001);
-        assert!(memory.is_over());
+        assert_eq!(memory.known.last_ms, START_MS + 4_001);
+        assert!(memory.known.is_over());
         let own = bench.durable.outcomes.iter().find(|o| o.seq.is_none()).expect("its outcome");
         assert_eq!(own.status, OutcomeStatus::Accepted);
         let id = trunkline_schemas::ids::event_id("ext", "gate-end", 1).to_string();
         assert_eq!(own.event_id.as_ref(), Some(&id));
-        assert_eq!(bench.sink.counters().gate_ends, 1);
+        assert_eq!(bench.sink.counters().own_events, 1);
     }
 }
 
@@ -259,7 +260,7 @@ fn the_end_a_sink_makes_survives_a_restart_and_is_then_ambiguous() {
         bench.sink.answered(wave.id, answer(said, &wave), bench.now_ms, 1.0);
     }
     bench.commit();
-    bench.now_ms += bench.config.alone_grace_ms;
+    bench.now_ms += bench.config.grace_ms;
     assert_eq!(bench.sink.wake_at(), Some(bench.now_ms));
     assert!(bench.sink.next_wave(bench.now_ms).is_none(), "not before it is durable");
     bench.commit();
@@ -273,7 +274,7 @@ fn the_end_a_sink_makes_survives_a_restart_and_is_then_ambiguous() {
         bench.durable.told(&bench.commands).last().map(String::as_str),
         Some("! AssumedApplied/assumed_applied")
     );
-    assert!(bench.memory("c").is_over());
+    assert!(bench.memory("c").known.is_over());
 }
 
 #[test]
@@ -283,7 +284,7 @@ fn a_refused_end_of_the_sink_is_not_made_twice() {
     assert_eq!(bench.waves, ["ext+", "q+", "a+", "q-", "ext-!"]);
     let dead = bench.durable.dead.last().expect("a dead letter");
     assert_eq!(dead.header("dead-source"), Some(&b"conversation-sink"[..]));
-    assert_eq!(bench.memory("c").gate_end, None);
+    assert_eq!(bench.memory("c").known.gate_end, None);
 }
 
 #[test]
@@ -518,7 +519,7 @@ fn what_cannot_be_decoded_is_a_dead_letter_and_closes_the_gate() {
     bench.run(&[]);
     assert_eq!(bench.waves, ["ext+", "ext-"]);
     assert_eq!(bench.durable.dead_codes(), ["undecodable", "gated"]);
-    assert_eq!(bench.memory("c").gate, Gate::Closed);
+    assert_eq!(bench.memory("c").known.gate, Gate::Closed);
     let letter = &bench.durable.dead[0];
     assert_eq!(letter.value, Some(vec![9, 9, 9]));
     let headers: Vec<(&str, String)> = letter
@@ -622,7 +623,7 @@ fn what_would_be_read_again_is_not_forgotten() {
 
 #[test]
 fn several_events_of_a_conversation_may_ride_together() {
-    let mut bench = Bench::new(SinkConfig { per_conversation: 3, ..SinkConfig::default() });
+    let mut bench = Bench::new(SinkConfig { per_key: 3, ..SinkConfig::default() });
     for command in &conversation("c", "ext+ a+ ah a- ext-.") {
         bench.append(command);
     }
@@ -635,7 +636,7 @@ fn several_events_of_a_conversation_may_ride_together() {
 
 #[test]
 fn what_was_done_ahead_hides_nothing_that_is_read_again_later() {
-    let config = SinkConfig { per_conversation: 3, gravestone_ms: 0, ..SinkConfig::default() };
+    let config = SinkConfig { per_key: 3, gravestone_ms: 0, ..SinkConfig::default() };
     let mut bench = Bench::new(config);
     for command in &conversation("c", "ext+ a+ ah") {
         bench.append(command);
@@ -667,9 +668,9 @@ fn what_was_done_ahead_hides_nothing_that_is_read_again_later() {
 
 #[test]
 fn state_that_cannot_be_read_stops_the_sink() {
-    let mut sink = ConversationSink::new(SinkConfig::default(), 0, 0);
+    let mut sink = ConversationSink::new(Conversation, SinkConfig::default(), 0, 0);
     let error = sink.restore(b"c", b"{").expect_err("half a state");
-    assert!(error.to_string().starts_with("the state of conversation c cannot be read"));
+    assert!(error.to_string().starts_with("the state of c cannot be read"));
     assert!(sink.restore(b"c", b"{}").is_ok(), "fields have defaults");
 }
 

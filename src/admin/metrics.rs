@@ -41,6 +41,10 @@ pub enum Stage {
     Conversation,
     /// The conversation sink.
     ConversationSink,
+    /// The presence processor.
+    Presence,
+    /// The presence sink.
+    PresenceSink,
 }
 
 /// Where a sink delivers to.
@@ -48,6 +52,8 @@ pub enum Stage {
 pub enum Target {
     /// The conversation events of Genesys Cloud.
     Conversation,
+    /// The presence and routing status events of Genesys Cloud.
+    Presence,
 }
 
 /// What became of one attempt to deliver.
@@ -81,6 +87,8 @@ impl Stage {
             Stage::Ingest => "ingest",
             Stage::Conversation => "conversation",
             Stage::ConversationSink => "conversation-sink",
+            Stage::Presence => "presence",
+            Stage::PresenceSink => "presence-sink",
         }
     }
 }
@@ -90,6 +98,7 @@ impl Target {
     pub const fn name(self) -> &'static str {
         match self {
             Target::Conversation => "conversation",
+            Target::Presence => "presence",
         }
     }
 }
@@ -140,8 +149,8 @@ pub fn link_event(bridge: &str, event: LinkEvent) {
     counter!(LINK_EVENTS, "bridge" => bridge.to_owned(), "event" => event.name()).increment(1);
 }
 
-/// An outcome: an answer of Genesys Cloud, or a call left out or suspended, with its code.
-pub fn outcome(status: OutcomeStatus, code: Option<&str>) {
+/// An outcome: an answer of Genesys Cloud, or a call or agent left out or suspended, with its code.
+pub fn outcome(stage: Stage, status: OutcomeStatus, code: Option<&str>) {
     let status = match status {
         OutcomeStatus::Accepted => "accepted",
         OutcomeStatus::AssumedApplied => "assumed_applied",
@@ -151,7 +160,7 @@ pub fn outcome(status: OutcomeStatus, code: Option<&str>) {
         OutcomeStatus::Suspended => "suspended",
     };
     let code = code.map_or_else(|| "none".to_owned(), closed);
-    counter!(OUTCOMES, "status" => status, "code" => code).increment(1);
+    counter!(OUTCOMES, "stage" => stage.name(), "status" => status, "code" => code).increment(1);
 }
 
 /// What became of attempts to deliver.
@@ -405,7 +414,7 @@ fn describe() {
         (RECORDS_OUT, "Records a stage wrote."),
         (RECORDS_DEAD, "Records that became dead letters."),
         (LINK_EVENTS, "Links that came up or went down, and gaps in what they gave."),
-        (OUTCOMES, "Outcomes: answers of Genesys Cloud, calls left out or suspended."),
+        (OUTCOMES, "Outcomes: answers of Genesys Cloud, calls or agents left out."),
         (DELIVERIES, "Attempts to deliver, by what became of them."),
     ];
     for (name, help) in counters {
@@ -438,8 +447,8 @@ mod tests {
             record_dead(Stage::ConversationSink, "Alice <+49 170>");
             stage_duration(Stage::Conversation, Duration::from_micros(200));
             link_event("b1", LinkEvent::Gap);
-            outcome(OutcomeStatus::LeftOut, Some("agent_out_of_scope"));
-            outcome(OutcomeStatus::AssumedApplied, None);
+            outcome(Stage::Presence, OutcomeStatus::LeftOut, Some("agent_not_mapped"));
+            outcome(Stage::ConversationSink, OutcomeStatus::AssumedApplied, None);
             deliveries(Target::Conversation, Delivered::Retry, 4);
             target_request(Target::Conversation, Duration::from_millis(300));
         });
@@ -454,8 +463,10 @@ mod tests {
             "trunkline_records_dead_total{stage=\"conversation-sink\",code=\"other\"} 1",
             "trunkline_stage_duration_seconds_bucket{stage=\"conversation\",le=\"0.0005\"} 1",
             "trunkline_link_events_total{bridge=\"b1\",event=\"gap\"} 1",
-            "trunkline_outcomes_total{status=\"left_out\",code=\"agent_out_of_scope\"} 1",
-            "trunkline_outcomes_total{status=\"assumed_applied\",code=\"none\"} 1",
+            "trunkline_outcomes_total{stage=\"presence\",status=\"left_out\",\
+             code=\"agent_not_mapped\"} 1",
+            "trunkline_outcomes_total{stage=\"conversation-sink\",status=\"assumed_applied\",\
+             code=\"none\"} 1",
             "trunkline_deliveries_total{target=\"conversation\",outcome=\"retry\"} 4",
             "trunkline_target_requests_seconds_count{target=\"conversation\"} 1",
             "trunkline_target_throttled_seconds_total{target=\"conversation\"} 1.5",
@@ -498,6 +509,8 @@ mod tests {
             (Stage::Ingest, topics::DEAD_INGEST),
             (Stage::Conversation, topics::DEAD_CONVERSATION),
             (Stage::ConversationSink, topics::DEAD_CONVERSATION_SINK),
+            (Stage::Presence, topics::DEAD_PRESENCE),
+            (Stage::PresenceSink, topics::DEAD_PRESENCE_SINK),
         ] {
             assert_eq!(format!("dead.{}", stage.name()), topic.name());
         }

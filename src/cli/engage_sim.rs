@@ -34,13 +34,17 @@ pub(super) struct Args {
     /// Keep the VQs on a server of their own, on the next port
     #[arg(long)]
     vq_server: bool,
+    /// Let a Stat Server at this port tell what agents do; its backup is at the next one
+    #[arg(long, value_name = "PORT")]
+    stat_server: Option<u16>,
     /// Play every call model, on two sites; in the middle the SIP Server fails over to its backup
     #[arg(long)]
     everything: bool,
     /// Write the site's directory to this file
     #[arg(long, value_name = "FILE")]
     directory: Option<PathBuf>,
-    /// When told to stop, print what the organisation ought to hold, one call a line
+    /// When told to stop, print what the organisation ought to hold, one call a line, then the day
+    /// of each agent
     #[arg(long)]
     truth: bool,
 }
@@ -56,6 +60,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         wait_for_clients: args.wait_for_links,
         vq_server: args.vq_server,
         everything: args.everything,
+        stat_server: args.stat_server.map(|port| SocketAddr::new(args.listen.ip(), port)),
         ..EngageConfig::default()
     };
     runtime()?.block_on(async {
@@ -74,12 +79,18 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         if let Some(backup) = site.backup_addr() {
             complain(&format!("the first site's backup, once it has taken over, at {backup}"));
         }
+        if let Some((primary, backup)) = site.stat_addrs() {
+            complain(&format!("its Stat Server at {primary}, the backup at {backup}"));
+        }
         told_to_stop().await?;
         let progress = site.progress();
         complain(&format!("{} of {} calls finished", progress.finished, progress.total));
         if args.truth {
             for call in site.truth() {
                 say(&serde_json::to_string(&call)?)?;
+            }
+            for day in site.agent_days() {
+                say(&serde_json::to_string(&day)?)?;
             }
         }
         site.stop().await;

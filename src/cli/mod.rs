@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Config, LogFormat, Logging};
 
+mod agents;
 mod configdb;
 mod demo;
 mod engage_sim;

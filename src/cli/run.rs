@@ -7,15 +7,18 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 use trunkline_processors::conversation::Settings;
+use trunkline_processors::presence;
+use trunkline_processors::presence::reason::ReasonNames;
+use trunkline_processors::presence::table::Reason;
 use trunkline_sinks::{ClientConfig, GenesysCloud, LocalAllowance, SinkConfig};
 
 use super::{ConfigArg, load, runtime, told_to_stop};
 use crate::admin::health::Health;
 use crate::admin::metrics::Metrics;
 use crate::admin::{self, Shown};
-use crate::config::{Config, Conversation, Log as LogConfig};
+use crate::config::{self, Config, Conversation, Log as LogConfig, Secret};
 use crate::drive::Shell;
-use crate::drive::engine::{Engine, Parts, Plan};
+use crate::drive::engine::{Agents, Engine, Parts, Plan};
 use crate::drive::sink::Outlet;
 use crate::log::embedded::Embedded;
 use crate::log::kafka::{Kafka, KafkaConfig};
@@ -81,11 +84,13 @@ async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
     })?;
     let layouts = Arc::new(layouts);
     let shell = Shell { log, health, metrics, stop: stop.clone(), layouts };
+    let (outlet, agents) = outlets(config)?;
     let plan = Plan {
         domains: &config.domains,
         bridges: &config.bridge.names,
         settings: settings(&config.conversation),
-        outlet: outlet(config)?,
+        outlet,
+        agents,
         parts,
         deadline: config.shutdown.deadline,
     };
@@ -124,30 +129,85 @@ fn settings(conversation: &Conversation) -> Settings {
     }
 }
 
-fn outlet(config: &Config) -> anyhow::Result<Outlet> {
-    let cloud = &config.genesys_cloud;
-    let client = &cloud.conversation;
-    let ca_pem = cloud.ca_file.as_ref().map(std::fs::read).transpose();
-    let ca_pem = ca_pem.context("genesys_cloud.ca_file cannot be read")?;
-    let genesys_cloud = GenesysCloud::new(ClientConfig {
-        base_url: cloud.base_url.clone(),
-        auth_url: cloud.auth_url.clone(),
-        client_id: client.client_id.clone(),
-        client_secret: client.client_secret.value.clone(),
-        ca_pem,
-        connect_timeout: CONNECT_TIMEOUT,
-        request_timeout: client.request_timeout,
-    })?;
-    Ok(Outlet {
-        cloud: Arc::new(genesys_cloud),
-        allowance: Arc::new(LocalAllowance::new(Some(client.requests_per_minute), client.burst)),
+fn presence_settings(presence: &config::Presence) -> presence::Settings {
+    let config::Reasons { breaks, meal, meeting, training } = &presence.reasons;
+    let texts = [
+        (breaks, Reason::Break),
+        (meal, Reason::Meal),
+        (meeting, Reason::Meeting),
+        (training, Reason::Training),
+    ];
+    let texts = texts
+        .into_iter()
+        .flat_map(|(texts, reason)| texts.iter().cloned().map(move |text| (text, reason)));
+    presence::Settings {
+        reason_wait_ms: presence.reason_wait_ms,
+        reasons: ReasonNames::new(texts),
+        ..presence::Settings::default()
+    }
+}
+
+/// Where the conversation sink sends, and where the presence sink does, if agents are told.
+fn outlets(config: &Config) -> anyhow::Result<(Outlet, Option<Agents>)> {
+    let conversation = &config.genesys_cloud.conversation;
+    let (per_minute, burst) = (Some(conversation.requests_per_minute), conversation.burst);
+    let cloud = cloud(config, &conversation.client_id, &conversation.client_secret)?;
+    let outlet = |cloud, allowance, per_key, max_waves_in_flight| Outlet {
+        cloud,
+        allowance: Arc::new(allowance),
         config: SinkConfig {
-            max_events_per_request: client.events_per_request,
-            per_conversation: client.events_per_conversation,
-            max_waves_in_flight: client.requests_in_flight,
+            max_events_per_request: conversation.events_per_request,
+            per_key,
+            max_waves_in_flight,
             ..SinkConfig::default()
         },
         deadline: config.shutdown.deadline,
         runtime: tokio::runtime::Handle::current(),
-    })
+    };
+    let of_conversation = |allowance| {
+        let cloud = Arc::clone(&cloud);
+        let (per_key, waves) =
+            (conversation.events_per_conversation, conversation.requests_in_flight);
+        outlet(cloud, allowance, per_key, waves)
+    };
+    let Some(sink) = &config.genesys_cloud.presence else {
+        return Ok((of_conversation(LocalAllowance::new(per_minute, burst)), None));
+    };
+    let (own_cloud, allowances) = if let Some(client) = &sink.client {
+        let own = LocalAllowance::new(Some(client.requests_per_minute), client.burst);
+        let allowances = [LocalAllowance::new(per_minute, burst), own];
+        (self::cloud(config, &client.client_id, &client.client_secret)?, allowances)
+    } else {
+        let percent = sink.guaranteed_percent;
+        let shares = [100 - percent, percent];
+        (Arc::clone(&cloud), LocalAllowance::shared(per_minute, burst, shares))
+    };
+    let [of_conversations, of_agents] = allowances;
+    let settings = presence_settings(&config.presence);
+    let agents = Agents {
+        settings: vec![settings; config.domains.len()],
+        source_id: sink.source_id.clone(),
+        outlet: outlet(own_cloud, of_agents, sink.events_per_agent, sink.requests_in_flight),
+    };
+    Ok((of_conversation(of_conversations), Some(agents)))
+}
+
+/// The organisation for an OAuth client.
+fn cloud(
+    config: &Config,
+    client_id: &str,
+    client_secret: &Secret,
+) -> anyhow::Result<Arc<GenesysCloud>> {
+    let cloud = &config.genesys_cloud;
+    let ca_pem = cloud.ca_file.as_ref().map(std::fs::read).transpose();
+    let ca_pem = ca_pem.context("genesys_cloud.ca_file cannot be read")?;
+    Ok(Arc::new(GenesysCloud::new(ClientConfig {
+        base_url: cloud.base_url.clone(),
+        auth_url: cloud.auth_url.clone(),
+        client_id: client_id.to_owned(),
+        client_secret: client_secret.value.clone(),
+        ca_pem,
+        connect_timeout: CONNECT_TIMEOUT,
+        request_timeout: cloud.conversation.request_timeout,
+    })?))
 }

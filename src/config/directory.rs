@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use trunkline_schemas::directory::{
-    Agent, DirectoryFile, DnAt, Extension, Queue, Server, WrapUpCode,
+    Agent, DirectoryFile, DnAt, Extension, PresenceIds, Queue, Server, WrapUpCode,
 };
 
 use super::checks;
@@ -40,6 +40,7 @@ fn whole(mut top: Reader<'_>) -> Option<DirectoryFile> {
     let extensions = extensions(&mut top);
     let wrap_up_codes = wrap_up_codes(&mut top);
     let source_id = top.text("sourceId").check(checks::id).required();
+    let presence = presence(&mut top);
     top.finish();
     Some(DirectoryFile {
         servers: servers?,
@@ -48,7 +49,42 @@ fn whole(mut top: Reader<'_>) -> Option<DirectoryFile> {
         extensions: extensions?,
         wrap_up_codes: wrap_up_codes?,
         source_id: source_id?,
+        presence,
     })
+}
+
+/// The system presences (gc-api section 3.1), each as Genesys Cloud may spell it.
+const SYSTEM_PRESENCES: [&str; 11] = [
+    "Available",
+    "Away",
+    "Break",
+    "Busy",
+    "Idle",
+    "Meal",
+    "Meeting",
+    "Offline",
+    "On Queue",
+    "OnQueue",
+    "Training",
+];
+
+/// Ids for the states of users, where there are any that are right.
+fn presence(top: &mut Reader<'_>) -> Option<PresenceIds> {
+    if !top.has("presence") {
+        return None;
+    }
+    let mut section = top.section("presence");
+    let source_id = section.text("sourceId").check(checks::id).required();
+    let mut names = section.section("definitions");
+    let mut definitions = BTreeMap::new();
+    for name in SYSTEM_PRESENCES {
+        if let Some(id) = names.text(name).check(checks::id).placed() {
+            definitions.insert(name.to_owned(), id.value);
+        }
+    }
+    names.finish();
+    section.finish();
+    Some(PresenceIds { source_id: source_id?, definitions })
 }
 
 /// Reads every element, so that each reports its problems, then keeps them if all are good.

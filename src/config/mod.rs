@@ -14,21 +14,27 @@ use secrecy::SecretString;
 use serde::{Serialize, Serializer};
 use trunkline_schemas::directory::DirectoryFile;
 
+mod agent_states;
 mod checks;
 pub mod codes;
 mod configdb;
 pub mod directory;
 mod document;
+mod presence;
 mod reader;
+mod reporting;
 mod sections;
 #[cfg(test)]
 mod tests;
 mod tree;
 
+pub use agent_states::{AgentSource, AgentStates, VoiceMicroservices};
 pub use codes::Code;
 pub use configdb::{ConfigDb, DeletionRules, Password, ProfileFile, QueueTypes};
 pub use directory::load as load_directory;
 pub use document::ConfigError;
+pub use presence::{OwnClient, Presence, PresenceSink, Reasons};
+pub use reporting::InteractionReporting;
 
 use document::{Document, Syntax};
 use reader::Reader;
@@ -57,6 +63,8 @@ pub struct Config {
     pub configdb: Option<ConfigDb>,
     /// `[conversation]`
     pub conversation: Conversation,
+    /// `[presence]`
+    pub presence: Presence,
     /// `[shutdown]`
     pub shutdown: Shutdown,
     /// `[logging]`
@@ -118,7 +126,8 @@ impl Serialize for ClientFile {
 /// The topics.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Topics {
-    /// Partitions of the topics spread by conversation, 1 to 1024. Fixed once a log exists.
+    /// Partitions of the topics spread by conversation or agent, 1 to 1024. Fixed once a log
+    /// exists.
     pub conversation_partitions: u32,
 }
 
@@ -139,6 +148,12 @@ pub struct Domain {
     /// Its directory.
     #[serde(skip)]
     pub directory: DirectoryFile,
+    /// Where the states of its agents come from, if they are told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_states: Option<AgentStates>,
+    /// The Interaction Servers whose reporting engine this is, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interaction_reporting: Option<InteractionReporting>,
     /// Its sites, at least one.
     #[serde(rename = "site")]
     pub sites: Vec<Site>,
@@ -187,6 +202,9 @@ pub struct GenesysCloud {
     pub ca_file: Option<PathBuf>,
     /// The OAuth client of the conversation sink.
     pub conversation: ConversationClient,
+    /// How agents are told, if they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub presence: Option<PresenceSink>,
 }
 
 /// An OAuth client and what it may ask for.

@@ -6,8 +6,9 @@ use super::codes::Code;
 use super::document::Flaw;
 use super::reader::{Placed, Reader, Unique};
 use super::{
-    Admin, Bridge, Config, Conversation, ConversationClient, Domain, GenesysCloud, Log, Logging,
-    Secret, SecretSource, ServerPair, Shutdown, Site, Topics, checks, configdb, directory,
+    Admin, Bridge, ClientFile, Config, Conversation, ConversationClient, Domain, GenesysCloud,
+    HostPort, Log, Logging, Secret, SecretSource, ServerPair, Shutdown, Site, Topics, agent_states,
+    checks, configdb, directory, presence, reporting,
 };
 
 /// Partitions a hashed topic may have.
@@ -37,6 +38,7 @@ pub(super) fn config(
     let configdb = top.section("configdb");
     let configdb = has_configdb.then(|| configdb::configdb(configdb, environment));
     let conversation = conversation(top.section("conversation"));
+    let presence = presence::presence(top.section("presence"));
     let shutdown = shutdown(top.section("shutdown"));
     let logging = logging(top.section("logging"));
     top.finish();
@@ -49,6 +51,7 @@ pub(super) fn config(
         genesys_cloud: genesys_cloud?,
         configdb: configdb.map_or(Some(None), |configdb| configdb.map(Some))?,
         conversation: conversation?,
+        presence: presence?,
         shutdown: shutdown?,
         logging: logging?,
     })
@@ -81,8 +84,18 @@ fn kafka(mut section: Reader<'_>) -> Option<Log> {
         section.section("embedded");
     }
     section.finish();
-    let mut unique = Unique::new(kafka.document(), "broker");
-    let brokers = kafka.list("brokers", checks::host_port).check(|brokers| {
+    let brokers = brokers(&mut kafka);
+    let replication = kafka.whole("replication", 1..=REPLICATION_MAX).check(|n| Ok(Some(n as u16)));
+    let replication = replication.or(None);
+    let client = client_file(&mut kafka);
+    kafka.finish();
+    Some(Log::Kafka { brokers: brokers?, replication: replication?, client })
+}
+
+/// Some brokers of a cluster.
+pub(super) fn brokers(section: &mut Reader<'_>) -> Option<Vec<HostPort>> {
+    let mut unique = Unique::new(section.document(), "broker");
+    let brokers = section.list("brokers", checks::host_port).check(|brokers| {
         if brokers.is_empty() {
             Err(Flaw::new(Code::OutOfRange, "the list is empty").hint(
                 "write `brokers = [\"host:port\"]`; some of the cluster's brokers are enough",
@@ -95,15 +108,15 @@ fn kafka(mut section: Reader<'_>) -> Option<Log> {
     for Placed { value, key, span } in brokers.iter().flatten() {
         unique.add(&value.to_string(), key, span);
     }
-    let replication = kafka.whole("replication", 1..=REPLICATION_MAX).check(|n| Ok(Some(n as u16)));
-    let replication = replication.or(None);
-    let document = kafka.document();
-    let client = kafka.text("client_file").check(checks::path);
-    let client = client.check(|path| checks::client_file(document.resolve(path)).map(Some));
-    let client = client.or(None);
-    kafka.finish();
-    let brokers = brokers?.into_iter().map(|placed| placed.value).collect();
-    Some(Log::Kafka { brokers, replication: replication?, client: client? })
+    Some(brokers?.into_iter().map(|placed| placed.value).collect())
+}
+
+/// How the clients of a cluster connect, where a file says it that is right.
+pub(super) fn client_file(section: &mut Reader<'_>) -> Option<ClientFile> {
+    let document = section.document();
+    let client = section.text("client_file").check(checks::path);
+    let client = client.check(|path| checks::client_file(document.resolve(path)));
+    client.placed().map(|placed| placed.value)
 }
 
 fn topics(mut section: Reader<'_>) -> Option<Topics> {
@@ -189,13 +202,25 @@ fn domain<'d>(
     let mut sites = Unique::new(document, "site");
     let readers = readers.into_iter().flatten();
     let read: Vec<Option<Site>> = readers.map(|reader| site(reader, &mut sites, servers)).collect();
+    let agent_states = if section.has("agent_states") {
+        agent_states::agent_states(section.section("agent_states")).map(Some)
+    } else {
+        Some(None)
+    };
+    let interaction_reporting = if section.has("interaction_reporting") {
+        reporting::interaction_reporting(section.section("interaction_reporting")).map(Some)
+    } else {
+        Some(None)
+    };
     section.finish();
     if let Some(name) = &name {
         names.add(&name.value, &name.key, &name.span);
     }
     let sites: Vec<Site> = read.into_iter().collect::<Option<_>>()?;
     let (directory_file, directory) = directory?;
-    Some(Domain { name: name?.value, directory_file, directory, sites })
+    let (name, agent_states) = (name?.value, agent_states?);
+    let interaction_reporting = interaction_reporting?;
+    Some(Domain { name, directory_file, directory, agent_states, interaction_reporting, sites })
 }
 
 fn site<'d>(
@@ -258,12 +283,18 @@ fn genesys_cloud(
     let hint = "every sink has an OAuth client of its own: client_id and client_secret_file";
     let conversation = section.required_section("conversation", hint);
     let conversation = conversation_client(conversation, environment);
+    let presence = if section.has("presence") {
+        presence::sink(section.section("presence"), environment).map(Some)
+    } else {
+        Some(None)
+    };
     section.finish();
     Some(GenesysCloud {
         base_url: base_url?,
         auth_url: auth_url?,
         ca_file: ca_file?,
         conversation: conversation?,
+        presence: presence?,
     })
 }
 
@@ -295,7 +326,7 @@ fn conversation_client(
     })
 }
 
-fn secret(
+pub(super) fn secret(
     section: &mut Reader<'_>,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Option<Secret> {

@@ -3,7 +3,8 @@
 //! again.
 
 use trunkline_schemas::directory::DirectoryFile;
-use trunkline_schemas::{Partition, RawEvent, RawKind};
+use trunkline_schemas::topics::RAW_TLIB;
+use trunkline_schemas::{Partition, RawEvent, RawKind, Topic};
 
 use super::bridge::{raw_output, read_state, state_output};
 use super::{Shell, TaskError};
@@ -12,15 +13,15 @@ use crate::clock;
 /// Rows of one append.
 const ROWS_MAX: usize = 500;
 
-/// Announces the directory of a domain, unless its partition holds it already. Bridges may connect
-/// when this returns.
+/// Announces the directory of a domain in a raw topic, unless its partition holds it already.
+/// Bridges may connect when this returns.
 ///
 /// # Errors
 /// The log cannot be read or written.
 pub fn announce(
     shell: &Shell,
     domain: &str,
-    partition: Partition,
+    (topic, partition): (Topic, Partition),
     directory: &DirectoryFile,
 ) -> Result<(), TaskError> {
     let rows: Vec<Vec<u8>> = directory
@@ -28,7 +29,11 @@ pub fn announce(
         .iter()
         .map(|row| serde_json::to_vec(row).map_err(|e| TaskError::State(e.to_string())))
         .collect::<Result<_, _>>()?;
-    let key = format!("directory/{domain}");
+    let key = if topic == RAW_TLIB {
+        format!("directory/{domain}")
+    } else {
+        format!("directory/{domain}/{topic}")
+    };
     let mark = serde_json::json!({ "fingerprint": fingerprint(&rows) });
     let known = read_state(shell.log.as_ref(), &key)?;
     if known.is_some_and(|body| body == mark.to_string().into_bytes()) {
@@ -36,7 +41,7 @@ pub fn announce(
     }
     let bare = |kind, payload: Vec<u8>| {
         let event = RawEvent::bare(kind, domain, "directory", clock::now_us());
-        raw_output(&RawEvent { payload, ..event }, partition)
+        raw_output(topic, &RawEvent { payload, ..event }, partition)
             .map_err(|e| TaskError::State(e.to_string()))
     };
     let mut records = vec![bare(RawKind::DirectoryStart, Vec::new())?];
@@ -51,7 +56,7 @@ pub fn announce(
     while records.peek().is_some() {
         appender.append(records.by_ref().take(ROWS_MAX).collect())?;
     }
-    tracing::info!(domain, rows = count, "directory announced");
+    tracing::info!(domain, %topic, rows = count, "directory announced");
     Ok(())
 }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 use trunkline_ingest::tlib::{LinkConfig, LinkStatus, RawOut, WriteError, Writer};
+use trunkline_schemas::raw::Stream;
 use trunkline_schemas::state::StateValue;
-use trunkline_schemas::topics::{DEAD_INGEST, RAW_TLIB, STATE_BRIDGE};
-use trunkline_schemas::{Output, Partition, RawEvent, RawKind, Record, codec};
+use trunkline_schemas::topics::{DEAD_INGEST, RAW_AGENT, RAW_TLIB, STATE_BRIDGE};
+use trunkline_schemas::{Output, Partition, RawEvent, RawKind, Record, Topic, codec};
 
 use super::{LOOP_LIMIT, Shell, TaskError, point, unwrap_state};
 use crate::admin::health::Condition;
@@ -42,10 +43,7 @@ impl LogWriter {
         bridge: &str,
         link: &str,
     ) -> Result<Self, LogError> {
-        let position = read_state(log.as_ref(), link)?.and_then(|body| {
-            let value: serde_json::Value = serde_json::from_slice(&body).ok()?;
-            Some((value.get("serverStart")?.as_i64()?, value.get("sequence")?.as_i64()?))
-        });
+        let position = read_position(log.as_ref(), link)?;
         let bridge = bridge.to_owned();
         Ok(Self { log, appender: None, partition, bridge, position })
     }
@@ -67,7 +65,10 @@ impl Writer for LogWriter {
         let mut position = None;
         for out in &batch {
             records.push(match out {
-                RawOut::Raw(event) => raw_output(event, self.partition).map_err(WriteError::new)?,
+                RawOut::Raw(event) => {
+                    let topic = raw_topic(event.stream);
+                    raw_output(topic, event, self.partition).map_err(WriteError::new)?
+                }
                 RawOut::Dead(record) => {
                     let partition = self.partition;
                     Output { topic: DEAD_INGEST, partition, record: record.clone() }
@@ -123,11 +124,32 @@ fn count(bridge: &str, out: &RawOut) {
     }
 }
 
-/// A raw event as a record of its domain's partition: keyed by CallUUID, else DN (DESIGN section
-/// 4).
-pub fn raw_output(event: &RawEvent, partition: Partition) -> Result<Output, codec::CodecError> {
-    let key = event.call_uuid.as_ref().or(event.this_dn.as_ref()).map_or("", String::as_str);
-    Ok(Output { topic: RAW_TLIB, partition, record: codec::record(key, event)? })
+/// The raw topic of a stream; what has none concerns both, and is written where it is said.
+pub fn raw_topic(stream: Option<Stream>) -> Topic {
+    if stream.is_none_or(Stream::is_switch) { RAW_TLIB } else { RAW_AGENT }
+}
+
+/// A raw event as a record of its domain's partition: keyed by CallUUID or agent, else DN (DESIGN
+/// section 4).
+pub fn raw_output(
+    topic: Topic,
+    event: &RawEvent,
+    partition: Partition,
+) -> Result<Output, codec::CodecError> {
+    let key = event.call_uuid.as_ref().or(event.agent_id.as_ref()).or(event.this_dn.as_ref());
+    let key = key.map_or("", String::as_str);
+    Ok(Output { topic, partition, record: codec::record(key, event)? })
+}
+
+/// The last (server start, number) of a link that is durable.
+///
+/// # Errors
+/// The log cannot be read.
+pub fn read_position(log: &dyn Log, link: &str) -> Result<Option<(i64, i64)>, LogError> {
+    Ok(read_state(log, link)?.and_then(|body| {
+        let value: serde_json::Value = serde_json::from_slice(&body).ok()?;
+        Some((value.get("serverStart")?.as_i64()?, value.get("sequence")?.as_i64()?))
+    }))
 }
 
 /// A value of `state.bridge`.
@@ -148,19 +170,23 @@ pub fn take_down(
     partition: Partition,
     links: &[LinkConfig],
 ) -> Result<(), TaskError> {
-    let bounds = log.bounds(RAW_TLIB, partition)?;
-    if bounds.start == bounds.end || links.is_empty() {
-        return Ok(());
-    }
     let now_us = clock::now_us();
     let down = |config: &LinkConfig| {
         let mut event = RawEvent::bare(RawKind::LinkDown, &config.domain, "trunkline", now_us);
         event.stream = Some(config.role);
         event.link = config.link();
         event.payload = serde_json::json!({ "why": "the process starts" }).to_string().into_bytes();
-        raw_output(&event, partition).map_err(|e| TaskError::State(e.to_string()))
+        raw_output(raw_topic(event.stream), &event, partition)
+            .map_err(|e| TaskError::State(e.to_string()))
     };
-    log.appender()?.append(links.iter().map(down).collect::<Result<_, _>>()?)?;
+    for topic in [RAW_TLIB, RAW_AGENT] {
+        let is_of_it = |link: &&LinkConfig| raw_topic(Some(link.role)) == topic;
+        let records: Vec<_> = links.iter().filter(is_of_it).map(down).collect::<Result<_, _>>()?;
+        let bounds = log.bounds(topic, partition)?;
+        if bounds.start < bounds.end && !records.is_empty() {
+            log.appender()?.append(records)?;
+        }
+    }
     Ok(())
 }
 
@@ -194,9 +220,14 @@ pub fn read_state(log: &dyn Log, key: &str) -> Result<Option<Vec<u8>>, LogError>
 /// A link and the condition of readiness that tells of it.
 pub type Watched = (Arc<LinkStatus>, Condition);
 
-/// Writes a tick each second into the partition of a domain (DESIGN law 3), and tells whether its
-/// links are up.
-pub async fn tick(shell: Shell, domain: String, partition: Partition, links: Vec<Watched>) {
+/// Writes a tick each second into the partition of a domain in these topics (DESIGN law 3), and
+/// tells whether its links are up.
+pub async fn tick(
+    shell: Shell,
+    domain: String,
+    (topics, partition): (Vec<Topic>, Partition),
+    links: Vec<Watched>,
+) {
     let progress = shell.health.watch(format!("tick-{domain}"), LOOP_LIMIT, clock::uptime());
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -207,14 +238,15 @@ pub async fn tick(shell: Shell, domain: String, partition: Partition, links: Vec
             _ = interval.tick() => {}
         }
         for (status, condition) in &links {
-            condition.set(status.is_connected(), "no SIP Server of the pair is connected");
+            condition.set(status.is_connected(), "no server of the pair is connected");
         }
         let tick = RawEvent::bare(RawKind::Tick, &domain, "trunkline", clock::now_us());
-        let log = Arc::clone(&shell.log);
+        let (log, topics) = (Arc::clone(&shell.log), topics.clone());
         let written = tokio::task::spawn_blocking(move || -> Result<(), String> {
-            let record = raw_output(&tick, partition).map_err(|e| e.to_string())?;
+            let records = topics.into_iter().map(|topic| raw_output(topic, &tick, partition));
+            let records = records.collect::<Result<_, _>>().map_err(|e| e.to_string())?;
             let mut appender = log.appender().map_err(|e| e.to_string())?;
-            appender.append(vec![record]).map(|_| ()).map_err(|e| e.to_string())
+            appender.append(records).map(|_| ()).map_err(|e| e.to_string())
         });
         match written.await {
             Ok(Ok(())) => progress.beat(clock::uptime()),
@@ -230,8 +262,6 @@ pub async fn tick(shell: Shell, domain: String, partition: Partition, links: Vec
 
 #[cfg(test)]
 mod tests {
-    use trunkline_schemas::raw::Stream;
-
     use super::*;
     use crate::log::embedded::Embedded;
     use crate::topology;
@@ -271,7 +301,7 @@ mod tests {
         assert_eq!(kinds(), [], "the first start has nothing to take down");
 
         let up = RawEvent::bare(RawKind::LinkUp, "main", "sips", clock::now_us());
-        let up = raw_output(&up, 0).expect("a record");
+        let up = raw_output(RAW_TLIB, &up, 0).expect("a record");
         log.appender().expect("usable").append(vec![up]).expect("written");
         take_down(log.as_ref(), 0, &links).expect("written");
         let down = |role, name: &str| (RawKind::LinkDown, Some(role), name.to_owned());

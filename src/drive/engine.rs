@@ -4,27 +4,40 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
-use trunkline_ingest::tlib::{Bridge, LinkConfig};
-use trunkline_processors::conversation::Settings;
-use trunkline_schemas::Partition;
+use trunkline_ingest::feed::{Bridge, LinkConfig, Wanted};
+use trunkline_processors::Processor;
+use trunkline_processors::conversation::{self, ConversationProcessor, Settings};
+use trunkline_processors::presence::{self, PresenceProcessor};
 use trunkline_schemas::raw::Stream;
-use trunkline_schemas::topics::{COMMAND_CONVERSATION, RAW_TLIB};
+use trunkline_schemas::topics::{
+    COMMAND_CONVERSATION, COMMAND_PRESENCE, DEAD_CONVERSATION, DEAD_PRESENCE, RAW_AGENT, RAW_TLIB,
+    STATE_CONVERSATION, STATE_CONVERSATION_SINK, STATE_PRESENCE, STATE_PRESENCE_SINK,
+};
+use trunkline_schemas::{Partition, Topic};
+use trunkline_sinks::{Conversation, Definitions, Presence};
 
 use super::bridge::{LogWriter, Watched};
+use super::consumer::Source;
 use super::group::{self, Kind};
+use super::roster::Followed;
 use super::sink::Outlet;
-use super::{Shell, announce, bridge, chance, processor, sink};
-use crate::admin::metrics::Stage;
+use super::{
+    Shell, announce, bridge, chance, consumer, definitions, processor, reporting, roster, sink,
+};
+use crate::admin::metrics::{Stage, Target};
 use crate::clock;
-use crate::config::{Domain, ServerPair, Site};
+use crate::config::{AgentSource, Domain, ServerPair, Site};
+use crate::log::kafka::KafkaConfig;
 
 /// How long connecting to a SIP Server may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a SIP Server may be silent.
-const SILENCE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const SILENCE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Waits between two attempts to connect.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+pub(super) const BACKOFF: (Duration, Duration) =
+    (Duration::from_millis(200), Duration::from_secs(10));
 
 /// Which parts of the pipeline run in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,12 +66,24 @@ pub struct Plan<'a> {
     pub bridges: &'a [String],
     /// How the conversation processor is set.
     pub settings: Settings,
-    /// Where the sinks send.
+    /// Where the conversation sink sends.
     pub outlet: Outlet,
+    /// How agents are told, if they are.
+    pub agents: Option<Agents>,
     /// Which parts run.
     pub parts: Parts,
     /// How long a stop may take.
     pub deadline: Duration,
+}
+
+/// How agents are told.
+pub struct Agents {
+    /// How the presence processor of each domain is set, as the domains stand.
+    pub settings: Vec<presence::Settings>,
+    /// Id of the presence source that stands for Engage.
+    pub source_id: String,
+    /// Where the presence sink sends.
+    pub outlet: Outlet,
 }
 
 impl Engine {
@@ -74,21 +99,36 @@ impl Engine {
             deadline: plan.deadline,
         };
         if plan.parts.processors {
-            engine.group(conversation(plan), plan)?;
+            engine.group(self::conversation(plan), plan)?;
+            if let Some(agents) = &plan.agents {
+                engine.group(self::presence(plan, agents), plan)?;
+            }
         }
         if plan.parts.ingest {
             for (partition, domain) in plan.domains.iter().enumerate() {
                 let partition = partition as Partition;
                 let links = links(domain, plan.bridges);
                 bridge::take_down(shell.log.as_ref(), partition, &links)?;
-                announce::announce(shell, &domain.name, partition, &domain.directory)?;
-                let watched = engine.follow(links, partition, plan)?;
-                let tick = bridge::tick(shell.clone(), domain.name.clone(), partition, watched);
+                let topics = raw_topics(domain);
+                for topic in &topics {
+                    let place = (*topic, partition);
+                    announce::announce(shell, &domain.name, place, &domain.directory)?;
+                }
+                let wanted = engine.follow_directory(domain, partition, plan);
+                let watched = engine.follow(links, partition, &wanted, plan)?;
+                engine.consume(domain, partition, plan)?;
+                engine.report(domain, partition, plan)?;
+                let place = (topics, partition);
+                let tick = bridge::tick(shell.clone(), domain.name.clone(), place, watched);
                 engine.tasks.spawn_on(tick, &plan.outlet.runtime);
             }
         }
         if plan.parts.sinks {
             engine.group(conversation_sink(plan), plan)?;
+            if let Some(agents) = &plan.agents {
+                let known = engine.follow_definitions(agents);
+                engine.group(presence_sink(agents, known), plan)?;
+            }
         }
         engine.tasks.close();
         Ok(engine)
@@ -107,10 +147,86 @@ impl Engine {
         Ok(())
     }
 
+    /// The presence definitions as the organisation has them.
+    fn follow_definitions(&mut self, agents: &Agents) -> watch::Receiver<Arc<Definitions>> {
+        let (told, known) = watch::channel(Arc::default());
+        let following = definitions::follow(self.shell.clone(), agents.outlet.clone(), told);
+        self.tasks.spawn_on(following, &agents.outlet.runtime);
+        known
+    }
+
+    /// The agents wanted of Stat Servers, as the directory changes.
+    fn follow_directory(
+        &mut self,
+        domain: &Domain,
+        partition: Partition,
+        plan: &Plan<'_>,
+    ) -> Wanted {
+        let (told, wanted) = watch::channel(roster::agents(&domain.directory));
+        if domain.agent_states.is_some() && domain.directory_file.is_file() {
+            let (name, file) = (domain.name.clone(), domain.directory_file.clone());
+            let followed = Followed { domain: name, partition, file };
+            let following = roster::follow(self.shell.clone(), followed, told);
+            self.tasks.spawn_on(following, &plan.outlet.runtime);
+        }
+        wanted
+    }
+
+    /// Follows Voice Microservices for every bridge.
+    fn consume(
+        &mut self,
+        domain: &Domain,
+        partition: Partition,
+        plan: &Plan<'_>,
+    ) -> anyhow::Result<()> {
+        let voice =
+            domain.agent_states.as_ref().and_then(|states| states.voice_microservices.as_ref());
+        let Some(voice) = voice else { return Ok(()) };
+        for bridge in plan.bridges {
+            let client = voice.client.as_ref();
+            let source = Source {
+                bridge: bridge.clone(),
+                domain: domain.name.clone(),
+                partition,
+                cluster: KafkaConfig {
+                    brokers: voice.brokers.iter().map(ToString::to_string).collect(),
+                    settings: client.map(|file| file.settings.clone()).unwrap_or_default(),
+                    ..KafkaConfig::default()
+                },
+                topic: voice.topic.clone(),
+            };
+            let (shell, runtime) = (self.shell.clone(), plan.outlet.runtime.clone());
+            let name = format!("voice-{}-{bridge}", domain.name);
+            let body = move || {
+                let _entered = runtime.enter();
+                consumer::run(&shell, &source);
+            };
+            self.threads.push(std::thread::Builder::new().name(name).spawn(body)?);
+        }
+        Ok(())
+    }
+
+    /// Is the reporting engine of Interaction Servers, if one of these bridges is.
+    fn report(
+        &mut self,
+        domain: &Domain,
+        partition: Partition,
+        plan: &Plan<'_>,
+    ) -> anyhow::Result<()> {
+        let is_here = |bridge: &String| plan.bridges.contains(bridge);
+        let configured = domain.interaction_reporting.as_ref();
+        if let Some(section) = configured.filter(|section| is_here(&section.bridge)) {
+            let reporting = reporting::start(&self.shell, domain, section, partition)?;
+            self.tasks.spawn_on(reporting, &plan.outlet.runtime);
+        }
+        Ok(())
+    }
+
     fn follow(
         &mut self,
         links: Vec<LinkConfig>,
         partition: Partition,
+        wanted: &Wanted,
         plan: &Plan<'_>,
     ) -> anyhow::Result<Vec<Watched>> {
         let mut watched = Vec::new();
@@ -118,7 +234,11 @@ impl Engine {
             let log = Arc::clone(&self.shell.log);
             let writer = LogWriter::new(log, partition, &config.bridge, &config.link())?;
             let clock = Arc::new(clock::now_us);
-            let bridge = Bridge::new(config, Box::new(writer), clock, Box::new(chance))?;
+            let is_stat = config.role == Stream::Stat;
+            let mut bridge = Bridge::new(config, Box::new(writer), clock, Box::new(chance))?;
+            if is_stat {
+                bridge = bridge.wanting(wanted.clone());
+            }
             let condition = self.shell.health.condition(format!("link {}", bridge.link()));
             watched.push((bridge.status(), condition));
             self.tasks.spawn_on(bridge.run(self.shell.stop.clone()), &plan.outlet.runtime);
@@ -149,43 +269,111 @@ impl Engine {
 }
 
 fn conversation(plan: &Plan<'_>) -> Kind {
-    let domains: Vec<_> = plan.domains.iter().map(|domain| domain.name.clone()).collect();
-    let settings = plan.settings.clone();
-    Kind {
+    let set = |domain: &Domain| {
+        let authority = domain.agent_states.as_ref().map(|states| states.authority);
+        let relay_calls = authority == Some(AgentSource::VoiceMicroservices);
+        (domain.name.clone(), Settings { relay_calls, ..plan.settings.clone() })
+    };
+    let domains: Vec<_> = plan.domains.iter().map(set).collect();
+    let place = processor::Place {
         name: "conversation",
         input: RAW_TLIB,
+        state: STATE_CONVERSATION,
+        dead: DEAD_CONVERSATION,
         stage: Stage::Conversation,
-        run: Box::new(move |shell, partition, reached| {
+        make: Box::new(move |partition| {
             // A partition is a domain: topics were checked to have as many.
-            if let Some(domain) = domains.get(partition as usize) {
-                processor::run(shell, domain, partition, &settings, reached);
-            }
+            let (domain, settings) = domains.get(partition as usize)?;
+            Some(ConversationProcessor::new(domain, settings.clone()))
         }),
-    }
+        keys: |processor| processor.counters().conversations,
+        dead_letter: conversation::dead_letter,
+    };
+    processor_kind(place)
 }
 
 fn conversation_sink(plan: &Plan<'_>) -> Kind {
-    let outlet = plan.outlet.clone();
-    Kind {
-        name: "conversation-sink",
+    sink_kind(sink::Place {
         input: COMMAND_CONVERSATION,
+        state: STATE_CONVERSATION_SINK,
         stage: Stage::ConversationSink,
-        run: Box::new(move |shell, partition, reached| {
-            sink::run(shell, partition, &outlet, reached);
-        }),
-    }
+        target: Target::Conversation,
+        rules: Box::new(|| Conversation),
+        outlet: plan.outlet.clone(),
+    })
 }
 
-/// Every link of these bridges to the SIP Servers of a domain.
+fn presence(plan: &Plan<'_>, agents: &Agents) -> Kind {
+    let names = plan.domains.iter().map(|domain| domain.name.clone());
+    let domains: Vec<_> = names.zip(agents.settings.iter().cloned()).collect();
+    processor_kind(processor::Place {
+        name: "presence",
+        input: RAW_AGENT,
+        state: STATE_PRESENCE,
+        dead: DEAD_PRESENCE,
+        stage: Stage::Presence,
+        make: Box::new(move |partition| {
+            let (domain, settings) = domains.get(partition as usize)?;
+            Some(PresenceProcessor::new(domain, settings.clone()))
+        }),
+        keys: |processor| processor.counters().agents,
+        dead_letter: presence::dead_letter,
+    })
+}
+
+fn presence_sink(agents: &Agents, known: watch::Receiver<Arc<Definitions>>) -> Kind {
+    let source_id: Arc<str> = agents.source_id.as_str().into();
+    let rules = move || {
+        let definitions = Arc::clone(&known.borrow());
+        Presence { source_id: Arc::clone(&source_id), definitions }
+    };
+    sink_kind(sink::Place {
+        input: COMMAND_PRESENCE,
+        state: STATE_PRESENCE_SINK,
+        stage: Stage::PresenceSink,
+        target: Target::Presence,
+        rules: Box::new(rules),
+        outlet: agents.outlet.clone(),
+    })
+}
+
+fn processor_kind<P: Processor + 'static>(place: processor::Place<P>) -> Kind {
+    let processor::Place { name, input, stage, .. } = place;
+    let run = move |shell: &Shell, partition, reached: &_| {
+        processor::run(shell, partition, &place, reached);
+    };
+    Kind { name, input, stage, run: Box::new(run) }
+}
+
+fn sink_kind<R: sink::Sent>(place: sink::Place<R>) -> Kind {
+    let sink::Place { input, stage, .. } = place;
+    let run = move |shell: &Shell, partition, reached: &_| {
+        sink::run(shell, partition, &place, reached);
+    };
+    Kind { name: R::STAGE, input, stage, run: Box::new(run) }
+}
+
+/// The raw topics a domain needs.
+fn raw_topics(domain: &Domain) -> Vec<Topic> {
+    let agents = domain.agent_states.as_ref().map(|_| RAW_AGENT);
+    std::iter::once(RAW_TLIB).chain(agents).collect()
+}
+
+/// Every link of these bridges to the SIP Servers and Stat Servers of a domain.
 fn links(domain: &Domain, bridges: &[String]) -> Vec<LinkConfig> {
     let mut links = Vec::new();
     for name in bridges {
         for site in &domain.sites {
             for (role, pairs) in roles(site) {
                 for (pair, servers) in pairs.iter().enumerate() {
-                    links.push(link(domain, site, name, role, pair, servers));
+                    links.push(link(domain, &site.name, name, role, (pair, servers)));
                 }
             }
+        }
+        // A Stat Server belongs to no site: it tells of all agents.
+        let stat_servers = domain.agent_states.iter().flat_map(|states| &states.stat_servers);
+        for servers in stat_servers.enumerate() {
+            links.push(link(domain, &domain.name, name, Stream::Stat, servers));
         }
     }
     links
@@ -201,15 +389,15 @@ fn roles(site: &Site) -> [(Stream, &Vec<ServerPair>); 3] {
 
 fn link(
     domain: &Domain,
-    site: &Site,
+    site: &str,
     bridge: &str,
     role: Stream,
-    pair: usize,
-    servers: &ServerPair,
+    (pair, servers): (usize, &ServerPair),
 ) -> LinkConfig {
     let directory = &domain.directory;
     let mut dns: Vec<String> = match role {
-        Stream::Call | Stream::Dn | Stream::Stat | Stream::AgentState => Vec::new(),
+        Stream::Call | Stream::Dn | Stream::AgentState | Stream::Interaction => Vec::new(),
+        Stream::Stat => directory.agents.iter().map(|agent| agent.employee_id.clone()).collect(),
         Stream::Vq => directory.queues.iter().map(|queue| queue.dn.clone()).collect(),
         Stream::Ext => directory.extensions.iter().map(|extension| extension.dn.clone()).collect(),
     };
@@ -219,7 +407,7 @@ fn link(
     LinkConfig {
         bridge: bridge.to_owned(),
         domain: domain.name.clone(),
-        site: site.name.clone(),
+        site: site.to_owned(),
         role,
         pair,
         servers: std::iter::once(servers.primary.to_string()).chain(backup).collect(),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use trunkline_schemas::state::StateValue;
-use trunkline_schemas::topics::{OUTCOME_CONVERSATION, Spread, hash_partition};
-use trunkline_schemas::{Outcome, Output, Partition, Record, Topic, codec};
+use trunkline_schemas::topics::{OUTCOME_CONVERSATION, OUTCOME_PRESENCE, Spread, hash_partition};
+use trunkline_schemas::{Outcome, Output, Partition, PresenceOutcome, Record, Topic, codec};
 
 use self::group::Reached;
 use crate::admin::health::Health;
@@ -16,11 +16,15 @@ use crate::log::{Layout, Log, LogError, Task};
 
 pub mod announce;
 pub mod bridge;
+pub mod consumer;
+mod definitions;
 pub mod engine;
 pub mod group;
 pub mod point;
 pub mod processor;
 pub mod rehearsal;
+mod reporting;
+pub mod roster;
 pub mod sink;
 
 /// Records of one step at most (reliability/KAFKA section 6).
@@ -158,11 +162,16 @@ fn count_outputs(stage: Stage, dead: Topic, outputs: &[(Topic, Record)]) {
             continue;
         }
         written += 1;
+        let value = record.value.as_deref().unwrap_or_default();
         if *topic == OUTCOME_CONVERSATION
-            && let Some(value) = &record.value
             && let Ok(outcome) = codec::decode::<Outcome>(value)
         {
-            metrics::outcome(outcome.status, outcome.code.as_deref());
+            metrics::outcome(stage, outcome.status, outcome.code.as_deref());
+        }
+        if *topic == OUTCOME_PRESENCE
+            && let Ok(outcome) = codec::decode::<PresenceOutcome>(value)
+        {
+            metrics::outcome(stage, outcome.status, outcome.code.as_deref());
         }
     }
     metrics::records_out(stage, written);

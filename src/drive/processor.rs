@@ -5,8 +5,6 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use trunkline_processors::Processor;
-use trunkline_processors::conversation::{ConversationProcessor, Settings, dead_letter};
-use trunkline_schemas::topics::{DEAD_CONVERSATION, RAW_TLIB, STATE_CONVERSATION};
 use trunkline_schemas::{Offset, Partition, Record, Stored, Topic};
 
 use super::group::Reached;
@@ -18,23 +16,37 @@ use crate::admin::metrics::{self, Stage};
 use crate::clock::{self, Elapsed};
 use crate::log::{Step, Task, TaskSpec};
 
-/// Runs the conversation processor of a domain until the process stops.
-pub fn run(
-    shell: &Shell,
-    domain: &str,
-    partition: Partition,
-    settings: &Settings,
-    reached: &Reached,
-) {
-    let spec =
-        TaskSpec { name: "conversation", input: RAW_TLIB, partition, state: STATE_CONVERSATION };
+/// A processor in its place in the pipeline.
+pub struct Place<P> {
+    /// Its name.
+    pub name: &'static str,
+    /// What it reads.
+    pub input: Topic,
+    /// Where its state is.
+    pub state: Topic,
+    /// Where records go that it cannot use.
+    pub dead: Topic,
+    /// How its steps are counted.
+    pub stage: Stage,
+    /// Makes one of a partition that knows nothing yet; none where the partition is nobody's.
+    pub make: Box<dyn Fn(Partition) -> Option<P> + Send + Sync>,
+    /// Keys of its state.
+    pub keys: fn(&P) -> u64,
+    /// The dead letter of a record, with code and reason.
+    pub dead_letter: fn(&Stored, &str, &str) -> Record,
+}
+
+/// Runs a processor on one partition until the process stops.
+pub fn run<P: Processor>(shell: &Shell, partition: Partition, place: &Place<P>, reached: &Reached) {
+    let Place { name, input, state, .. } = *place;
+    let spec = TaskSpec { name, input, partition, state };
     let progress = shell.health.watch(spec.id(), LOOP_LIMIT, clock::uptime());
     let ready = shell.health.condition(spec.id());
     let mut poisoned = BTreeSet::new();
-    loop {
-        let mut life = Life { shell, spec: &spec, domain, settings, reached, poisoned: &poisoned };
-        match life.live(&mut || progress.beat(clock::uptime()), &|holds, why| ready.set(holds, why))
-        {
+    while let Some(processor) = (place.make)(partition) {
+        let mut life = Life { shell, spec: &spec, place, reached, poisoned: &poisoned };
+        let beat = &mut || progress.beat(clock::uptime());
+        match life.live(processor, beat, &|holds, why| ready.set(holds, why)) {
             Ok(()) => break,
             Err(error) => {
                 tracing::warn!(task = spec.id(), %error, "the task is dropped and owned anew");
@@ -53,25 +65,24 @@ pub fn run(
 }
 
 /// One ownership of the task.
-struct Life<'a> {
+struct Life<'a, P> {
     shell: &'a Shell,
     spec: &'a TaskSpec,
-    domain: &'a str,
-    settings: &'a Settings,
+    place: &'a Place<P>,
     reached: &'a Reached,
     /// Offsets of records on which the processor failed as a whole: they are buried unread.
     poisoned: &'a BTreeSet<Offset>,
 }
 
-impl Life<'_> {
+impl<P: Processor> Life<'_, P> {
     fn live(
         &mut self,
+        mut processor: P,
         beat: &mut dyn FnMut(),
         ready: &dyn Fn(bool, &str),
     ) -> Result<(), TaskError> {
         let mut task = self.shell.log.own(self.spec)?;
-        let stage = Stage::Conversation;
-        let mut processor = ConversationProcessor::new(self.domain, self.settings.clone());
+        let Place { stage, dead, keys, .. } = *self.place;
         self.restore(task.as_mut(), &mut processor)?;
         self.reached.tell(task.position(), None);
         ready(true, "");
@@ -86,7 +97,7 @@ impl Life<'_> {
             let effects = processor.drain();
             outputs.extend(effects.outputs);
             metrics::records_in(stage, records.len() as u64);
-            count_outputs(stage, DEAD_CONVERSATION, &outputs);
+            count_outputs(stage, dead, &outputs);
             let outputs = self.shell.place(outputs, self.spec.partition);
             let state = wrap_state(effects.state)?;
             point::pass("processor.before_commit");
@@ -94,16 +105,12 @@ impl Life<'_> {
             point::pass("processor.after_commit");
             metrics::stage_duration(stage, watch.time());
             self.reached.tell(next, None);
-            self.reached.gauges().state(processor.counters().conversations);
+            self.reached.gauges().state(keys(&processor));
         }
         Ok(())
     }
 
-    fn restore(
-        &self,
-        task: &mut dyn Task,
-        processor: &mut ConversationProcessor,
-    ) -> Result<(), TaskError> {
+    fn restore(&self, task: &mut dyn Task, processor: &mut P) -> Result<(), TaskError> {
         let keys = restore(task, self.reached, &mut |key, body| processor.restore(key, &body))?;
         let held = processor.held();
         let mut from = held.first().copied().unwrap_or_default();
@@ -128,7 +135,7 @@ impl Life<'_> {
     /// to be trusted; in the next one the record is buried.
     fn apply(
         &self,
-        processor: &mut ConversationProcessor,
+        processor: &mut P,
         records: &[Stored],
     ) -> Result<Vec<(Topic, Record)>, TaskError> {
         let mut buried = Vec::new();
@@ -138,7 +145,8 @@ impl Life<'_> {
                 at.set(record.offset);
                 if self.poisoned.contains(&record.offset) {
                     let why = "the processor failed on this record as a whole";
-                    buried.push((DEAD_CONVERSATION, dead_letter(record, "panic", why)));
+                    let letter = (self.place.dead_letter)(record, "panic", why);
+                    buried.push((self.place.dead, letter));
                 } else {
                     processor.apply(record);
                 }

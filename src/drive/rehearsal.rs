@@ -163,6 +163,7 @@ impl Rehearsal {
                 deadline,
                 runtime: tokio::runtime::Handle::current(),
             },
+            agents: None,
             parts: Parts { ingest: true, processors: true, sinks: true },
             deadline,
         };
@@ -322,5 +323,12 @@ pub fn domain(site: &EngageSim, directory: DirectoryFile) -> Domain {
         voice_server_vq: Vec::new(),
         voice_server_agent: pair(second, None),
     }));
-    Domain { name: "demo".to_owned(), directory_file: PathBuf::new(), directory, sites }
+    Domain {
+        name: "demo".to_owned(),
+        directory_file: PathBuf::new(),
+        directory,
+        agent_states: None,
+        interaction_reporting: None,
+        sites,
+    }
 }

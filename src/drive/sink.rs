@@ -6,13 +6,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use trunkline_schemas::topics::{
-    COMMAND_CONVERSATION, DEAD_CONVERSATION_SINK, STATE_CONVERSATION_SINK,
-};
-use trunkline_schemas::{ConversationCommand, Partition, codec};
-use trunkline_sinks::conversation::{Counters, WaveId};
+use trunkline_schemas::{Partition, Topic, codec};
+use trunkline_sinks::delivery::{Counters, WaveId};
 use trunkline_sinks::genesys_cloud::Reply;
-use trunkline_sinks::{Allowance, Answer, ConversationSink, GenesysCloud, SinkConfig, request};
+use trunkline_sinks::{Allowance, Answer, GenesysCloud, Rules, Sink, SinkConfig};
 
 use super::group::Reached;
 use super::{
@@ -30,7 +27,7 @@ const ANSWER_WAIT: Duration = Duration::from_millis(2);
 /// fenced one sends nothing (DESIGN section 6: half its session).
 const PROOF_AFTER: Duration = Duration::from_secs(3);
 
-/// What the sinks of one OAuth client share.
+/// How a sink reaches Genesys Cloud.
 #[derive(Clone)]
 pub struct Outlet {
     /// The organisation.
@@ -45,18 +42,35 @@ pub struct Outlet {
     pub runtime: Handle,
 }
 
-/// Runs the conversation sink on one partition until the process stops.
-pub fn run(shell: &Shell, partition: Partition, outlet: &Outlet, reached: &Reached) {
-    let spec = TaskSpec {
-        name: "conversation-sink",
-        input: COMMAND_CONVERSATION,
-        partition,
-        state: STATE_CONVERSATION_SINK,
-    };
+/// A sink in its place in the pipeline.
+pub struct Place<R> {
+    /// What it reads.
+    pub input: Topic,
+    /// Where its state is.
+    pub state: Topic,
+    /// How its steps are counted.
+    pub stage: Stage,
+    /// How its requests are counted.
+    pub target: Target,
+    /// Its particulars as they are at this moment: asked at each turn of the loop.
+    pub rules: Box<dyn Fn() -> R + Send + Sync>,
+    /// Where it sends.
+    pub outlet: Outlet,
+}
+
+/// What the loop needs of the particulars of a sink: requests are made where they are sent.
+pub trait Sent: Rules<Command: Send> + Clone + Send + Sync + 'static {}
+
+impl<R: Rules<Command: Send> + Clone + Send + Sync + 'static> Sent for R {}
+
+/// Runs a sink on one partition until the process stops.
+pub fn run<R: Sent>(shell: &Shell, partition: Partition, place: &Place<R>, reached: &Reached) {
+    let Place { input, state, .. } = *place;
+    let spec = TaskSpec { name: R::STAGE, input, partition, state };
     let progress = shell.health.watch(spec.id(), LOOP_LIMIT, clock::uptime());
     let ready = shell.health.condition(spec.id());
     loop {
-        let lived = Life::begin(shell, &spec, outlet, reached).and_then(|mut life| {
+        let lived = Life::begin(shell, &spec, place, reached).and_then(|mut life| {
             ready.set(true, "");
             life.live(&mut |blocked| {
                 progress.beat(clock::uptime());
@@ -86,12 +100,12 @@ struct Answered {
 }
 
 /// One ownership of the task.
-struct Life<'a> {
+struct Life<'a, R: Rules> {
     shell: &'a Shell,
     spec: &'a TaskSpec,
-    outlet: &'a Outlet,
+    place: &'a Place<R>,
     task: Box<dyn Task>,
-    sink: ConversationSink,
+    sink: Sink<R>,
     counted: Counters,
     reached: &'a Reached,
     committed: Elapsed,
@@ -99,16 +113,17 @@ struct Life<'a> {
     told: Receiver<Answered>,
 }
 
-impl<'a> Life<'a> {
+impl<'a, R: Sent> Life<'a, R> {
     fn begin(
         shell: &'a Shell,
         spec: &'a TaskSpec,
-        outlet: &'a Outlet,
+        place: &'a Place<R>,
         reached: &'a Reached,
     ) -> Result<Self, TaskError> {
         let mut task = shell.log.own(spec)?;
         let end = shell.log.bounds(spec.input, spec.partition)?.end;
-        let mut sink = ConversationSink::new(outlet.config.clone(), task.position(), end);
+        let config = place.outlet.config.clone();
+        let mut sink = Sink::new((place.rules)(), config, task.position(), end);
         let keys = restore(task.as_mut(), reached, &mut |key, body| {
             sink.restore(key, &body).map_err(|e| e.to_string())
         })?;
@@ -117,7 +132,7 @@ impl<'a> Life<'a> {
         let (tell, told) = channel();
         let counted = sink.counters();
         let committed = Elapsed::start();
-        Ok(Self { shell, spec, outlet, task, sink, counted, reached, committed, tell, told })
+        Ok(Self { shell, spec, place, task, sink, counted, reached, committed, tell, told })
     }
 
     fn live(&mut self, beat: &mut dyn FnMut(Option<&str>)) -> Result<(), TaskError> {
@@ -125,6 +140,7 @@ impl<'a> Life<'a> {
         while !self.shell.stop.is_cancelled() {
             let backlog = self.sink.backlog();
             beat(backlog.blocked.as_deref());
+            *self.sink.rules_mut() = (self.place.rules)();
             self.reached.tell(self.task.position(), backlog.oldest_append_ms);
             self.read(wait)?;
             self.hear();
@@ -138,7 +154,7 @@ impl<'a> Life<'a> {
     fn wind_down(&mut self, beat: &mut dyn FnMut(Option<&str>)) -> Result<(), TaskError> {
         let watch = Elapsed::start();
         while self.sink.backlog().in_flight > 0 {
-            let Some(left) = self.outlet.deadline.checked_sub(watch.time()) else { break };
+            let Some(left) = self.place.outlet.deadline.checked_sub(watch.time()) else { break };
             beat(None);
             match self.told.recv_timeout(left.min(IDLE_WAIT)) {
                 Ok(answered) => self.take(answered),
@@ -159,10 +175,10 @@ impl<'a> Life<'a> {
             return Ok(());
         }
         let records = self.task.poll(room, wait)?;
-        metrics::records_in(Stage::ConversationSink, records.len() as u64);
+        metrics::records_in(self.place.stage, records.len() as u64);
         for stored in records {
             let value = stored.record.value.as_deref().unwrap_or_default();
-            match codec::decode::<ConversationCommand>(value) {
+            match codec::decode::<R::Command>(value) {
                 Ok(command) => self.sink.offer(&stored, command),
                 Err(e) => self.sink.undecodable(&stored, &e.to_string()),
             }
@@ -179,12 +195,12 @@ impl<'a> Life<'a> {
     fn take(&mut self, answered: Answered) {
         let Answered { wave, reply, took } = answered;
         let now_ms = clock::now_ms();
-        metrics::target_request(Target::Conversation, took);
+        metrics::target_request(self.place.target, took);
         if let Answer::RateLimited { retry_after_s } = &reply.answer {
             let closed_ms = trunkline_sinks::genesys_cloud::retry::retry_after_ms(*retry_after_s);
-            self.outlet.allowance.close_until(now_ms + closed_ms);
+            self.place.outlet.allowance.close_until(now_ms + closed_ms);
             let closed = Duration::from_millis(closed_ms as u64);
-            self.shell.metrics.throttled(Target::Conversation, closed);
+            self.shell.metrics.throttled(self.place.target, closed);
         }
         log_answer(self.spec, wave, &reply);
         self.sink.answered(wave, reply.answer, now_ms, chance());
@@ -194,7 +210,7 @@ impl<'a> Life<'a> {
         if let Some(step) = self.sink.take_step(clock::now_ms()) {
             let watch = Elapsed::start();
             let answered = !step.outputs.is_empty();
-            count_outputs(Stage::ConversationSink, DEAD_CONVERSATION_SINK, &step.outputs);
+            count_outputs(self.place.stage, R::DEAD, &step.outputs);
             let outputs = self.shell.place(step.outputs, self.spec.partition);
             let state = wrap_state(step.state)?;
             if answered {
@@ -205,7 +221,7 @@ impl<'a> Life<'a> {
                 point::pass("sink.after_commit");
             }
             self.committed = Elapsed::start();
-            metrics::stage_duration(Stage::ConversationSink, watch.time());
+            metrics::stage_duration(self.place.stage, watch.time());
             self.report();
         }
         Ok(())
@@ -219,7 +235,7 @@ impl<'a> Life<'a> {
             (Delivered::Retry, counters.retries, self.counted.retries),
             (Delivered::Duplicate, counters.duplicates, self.counted.duplicates),
         ] {
-            metrics::deliveries(Target::Conversation, delivered, now - before);
+            metrics::deliveries(self.place.target, delivered, now - before);
         }
         self.counted = counters;
     }
@@ -232,7 +248,7 @@ impl<'a> Life<'a> {
                 let wake_ms = self.sink.wake_at().map_or(i64::MAX, |at_ms| at_ms - now_ms);
                 return Ok(self.wait(wake_ms));
             }
-            if let Err(wait_ms) = self.outlet.allowance.try_take(now_ms) {
+            if let Err(wait_ms) = self.place.outlet.allowance.try_take(now_ms) {
                 return Ok(self.wait(wait_ms));
             }
             if self.committed.time() > PROOF_AFTER {
@@ -243,15 +259,15 @@ impl<'a> Life<'a> {
             let Some(wave) = self.sink.next_wave(now_ms) else {
                 return Ok(self.wait(1));
             };
-            let (cloud, tell) = (Arc::clone(&self.outlet.cloud), self.tell.clone());
-            let watch = Elapsed::start();
-            self.outlet.runtime.spawn(async move {
+            let (cloud, tell) = (Arc::clone(&self.place.outlet.cloud), self.tell.clone());
+            let (rules, watch) = (self.sink.rules().clone(), Elapsed::start());
+            self.place.outlet.runtime.spawn(async move {
                 point::pass("sink.before_post");
                 // A process that slept in between may not be the owner any more.
                 let reply = if watch.time() > PROOF_AFTER {
                     Reply::not_sent("it was not sent in time")
                 } else {
-                    cloud.post(&request(&wave.commands), clock::now_ms()).await
+                    cloud.post(&rules.request(&wave.commands), clock::now_ms()).await
                 };
                 point::pass("sink.after_post");
                 // A loop that has ended hears nothing: the wave is ambiguous, and sent again.

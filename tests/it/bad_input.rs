@@ -93,8 +93,8 @@ impl Rig {
 
     /// Waits until the metrics count so many outcomes of this kind.
     async fn counted(&mut self, status: &str, code: &str, count: u64) {
-        let wanted =
-            format!("trunkline_outcomes_total{{status=\"{status}\",code=\"{code}\"}} {count}");
+        let labels = format!("stage=\"conversation\",status=\"{status}\",code=\"{code}\"");
+        let wanted = format!("trunkline_outcomes_total{{{labels}}} {count}");
         until(&wanted, TOLD_MAX, || {
             self.connector.assert_alive();
             let metrics = get(self.admin, "/metrics");

@@ -222,7 +222,8 @@ impl Stage {
         until("every call is told", RUN_MAX, || {
             self.connector.assert_alive();
             let summary: Value = self.sim("/sim/summary");
-            let internal = "trunkline_outcomes_total{status=\"left_out\",code=\"internal\"} ";
+            let internal = "trunkline_outcomes_total{stage=\"conversation\",status=\"left_out\",\
+                            code=\"internal\"} ";
             let metrics = self.metrics();
             let mut left_out = metrics.lines().filter_map(|line| line.strip_prefix(internal));
             let left_out = left_out.next().and_then(|count| count.parse().ok()).unwrap_or(0);
@@ -280,7 +281,7 @@ fn assert_metrics(text: &str) {
         "trunkline_records_out_total{stage=\"ingest\"}",
         "trunkline_stage_duration_seconds_count{stage=\"conversation-sink\"}",
         "trunkline_link_events_total{bridge=\"b1\",event=\"up\"}",
-        "trunkline_outcomes_total{status=\"accepted\",code=\"none\"}",
+        "trunkline_outcomes_total{stage=\"conversation-sink\",status=\"accepted\",code=\"none\"}",
         "trunkline_deliveries_total{target=\"conversation\",outcome=\"done\"}",
         "trunkline_target_requests_seconds_count{target=\"conversation\"}",
         "trunkline_lag_records{stage=\"conversation\",topic=\"raw.tlib\",partition=\"0\"}",

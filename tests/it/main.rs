@@ -1,5 +1,7 @@
 //! The whole system: one test binary, a file for each concern.
 
+mod agent_feeds;
+mod agents;
 mod bad_input;
 mod cli;
 mod configdb;
@@ -9,5 +11,7 @@ mod front;
 mod kafka;
 mod kill;
 mod program;
+mod reporting;
 mod running;
 mod translate;
+mod translate_agents;

@@ -90,6 +90,14 @@ impl Server {
         Self::start_command(dir, name, trunkline(args))
     }
 
+    /// Starts the program so that it holds when it passes a point for the `nth` time, as `nth` of
+    /// `point@nth`; it then makes the file `held` in `dir`.
+    pub(super) fn start_held(dir: &Path, name: &str, point: &str, args: &[&str]) -> Self {
+        let mut command = trunkline(args);
+        command.env("TRUNKLINE_HOLD_AT", point).env("TRUNKLINE_HOLD_FILE", dir.join("held"));
+        Self::start_command(dir, name, command)
+    }
+
     /// Starts the program where no file may become longer than so many KiB, as on a full disk.
     pub(super) fn start_limited(dir: &Path, name: &str, file_kib: u32, args: &[&str]) -> Self {
         // `ulimit -f` counts blocks of 512 bytes; an ignored SIGXFSZ makes a write fail instead.

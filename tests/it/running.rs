@@ -287,14 +287,15 @@ impl Process {
         .await;
     }
 
-    /// What it says of itself, for a test that failed: readiness, lag, and its last lines.
+    /// What it says of itself, for a test that failed: life, readiness, lag, and its last lines.
     pub(super) fn state(&self) -> String {
         let admin = self.said_admin();
         let page =
             |path| admin.and_then(|at| get(at, path)).map_or_else(String::new, |page| page.1);
         let metrics = page("/metrics");
         let lags: Vec<_> = metrics.lines().filter(|line| line.contains("_lag_")).collect();
-        format!("{}\n{}\n{}", page("/readyz"), lags.join("\n"), self.lines())
+        let (lives, ready) = (page("/livez"), page("/readyz"));
+        format!("{lives}\n{ready}\n{}\n{}", lags.join("\n"), self.lines())
     }
 
     fn said_admin(&self) -> Option<SocketAddr> {

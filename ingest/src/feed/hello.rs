@@ -114,6 +114,7 @@ const fn role_name(role: Stream) -> &'static str {
         Stream::Dn => "dn",
         Stream::Stat => "stat",
         Stream::AgentState => "agentstate",
+        Stream::Interaction => "interaction",
     }
 }
 

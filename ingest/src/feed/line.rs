@@ -9,7 +9,7 @@ use trunkline_schemas::{RawEvent, RawKind};
 
 use super::attr::Attr;
 use super::lines::LINE_BYTES_MAX;
-use crate::{agentstate, statserver, tlib};
+use crate::{agentstate, reporting, statserver, tlib};
 
 /// Deepest nesting of a line that is read, its outermost object counted as 1.
 pub const DEPTH_MAX: usize = 32;
@@ -251,6 +251,7 @@ fn event_of(
         Stream::Call | Stream::Vq | Stream::Ext | Stream::Dn => tlib::fields(payload),
         Stream::Stat => statserver::fields(payload),
         Stream::AgentState => agentstate::fields(payload, ctx.received_time_us),
+        Stream::Interaction => reporting::fields(payload),
     }?;
     let source = match outer.source.text("source")? {
         Some(source) => source,
@@ -302,7 +303,7 @@ fn stream_of(named: &Attr<'_>, ctx: &LineContext<'_>) -> Result<Stream, LineErro
     let comes_here = |stream: &Stream| match ctx.role {
         _ if ctx.link.is_empty() => true,
         Stream::Call | Stream::Vq | Stream::Ext | Stream::Dn => stream.is_switch(),
-        Stream::Stat | Stream::AgentState => *stream == ctx.role,
+        Stream::Stat | Stream::AgentState | Stream::Interaction => *stream == ctx.role,
     };
     match named {
         Attr::Absent => return Ok(ctx.role),
@@ -316,6 +317,7 @@ fn stream_of(named: &Attr<'_>, ctx: &LineContext<'_>) -> Result<Stream, LineErro
             }
             Stream::Stat => "the stream is not stat",
             Stream::AgentState => "the stream is not agentstate",
+            Stream::Interaction => "the stream is not interaction",
         };
         LineError::new(LineCode::UnknownStream, why)
     })

@@ -42,4 +42,5 @@ pub use line::{
 };
 pub(crate) use line::{Fields, checked_text, json_error};
 pub use lines::{Body, LINE_BYTES_MAX, Line, Lines, LongLine};
+pub(crate) use pen::Pen;
 pub use pen::{LinkStatus, WriteError, Writer};

@@ -121,28 +121,28 @@ impl Counts {
 type Written = (Box<dyn Writer>, Result<Counts, WriteError>);
 
 /// Holds the writer; it is lent to a blocking thread for each batch.
-pub(super) struct Pen {
+pub(crate) struct Pen {
     writer: Option<Box<dyn Writer>>,
     job: Option<JoinHandle<Written>>,
     status: Arc<LinkStatus>,
 }
 
 impl Pen {
-    pub(super) fn new(writer: Box<dyn Writer>, status: Arc<LinkStatus>) -> Self {
+    pub(crate) fn new(writer: Box<dyn Writer>, status: Arc<LinkStatus>) -> Self {
         Self { writer: Some(writer), job: None, status }
     }
 
-    pub(super) fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.job.is_some()
     }
 
     /// The durable position; only asked for while nothing is being written.
-    pub(super) fn position(&self) -> Option<(i64, i64)> {
+    pub(crate) fn position(&self) -> Option<(i64, i64)> {
         self.writer.as_ref().and_then(|writer| writer.position())
     }
 
     /// Begins to write; only called while nothing is being written.
-    pub(super) fn start(&mut self, batch: Vec<RawOut>) {
+    pub(crate) fn start(&mut self, batch: Vec<RawOut>) {
         let mut writer = self.writer.take().expect("the writer is here while no job has it");
         self.job = Some(spawn_blocking(move || {
             let counts = Counts::of(&batch);
@@ -152,7 +152,7 @@ impl Pen {
     }
 
     /// Waits for what is being written, if anything is. Nothing is lost if the wait is given up.
-    pub(super) async fn finish(&mut self) -> Result<(), WriteError> {
+    pub(crate) async fn finish(&mut self) -> Result<(), WriteError> {
         let Some(job) = self.job.as_mut() else { return Ok(()) };
         let (writer, result) = match job.await {
             Ok(done) => done,
@@ -174,7 +174,7 @@ impl Pen {
     }
 
     /// Writes a batch and waits for it.
-    pub(super) async fn write(&mut self, batch: Vec<RawOut>) -> Result<(), WriteError> {
+    pub(crate) async fn write(&mut self, batch: Vec<RawOut>) -> Result<(), WriteError> {
         if batch.is_empty() {
             return Ok(());
         }

@@ -138,6 +138,9 @@ pub struct Leg {
     pub start_ms: i64,
     /// Its answer.
     pub answered_ms: Option<i64>,
+    /// Its end.
+    #[serde(default)]
+    pub ended_ms: Option<i64>,
     /// After-call work was announced for it.
     #[serde(default)]
     pub after_call: bool,

@@ -80,7 +80,14 @@ impl Directory {
         self.queues.get(&dn_at(dn, switch)).map(String::as_str)
     }
 
-    /// The agent in scope at a DN.
+    /// An agent in scope, with the GC user.
+    pub fn user(&self, employee_id: &str) -> Option<AgentAt> {
+        let agent = self.agents.get(employee_id)?;
+        let (employee_id, user_id) = (agent.employee_id.clone(), agent.user_id.clone());
+        Some(AgentAt { employee_id, user_id })
+    }
+
+    /// The agent in scope whom the configuration has at a DN.
     pub fn agent(&self, dn: &str, switch: &str) -> Option<&AgentAt> {
         self.at.get(&dn_at(dn, switch))
     }

@@ -250,12 +250,32 @@ pub fn suspend(teller: &mut Teller<'_>, at_ms: i64, reason: Reason) {
     }
 }
 
+/// After-call work that its agent has ended is closed as soon as no older disposition can come.
+pub fn expect_after_call(teller: &mut Teller<'_>) {
+    let soon_ms = teller.now_ms.saturating_add(teller.settings.wait_ms);
+    let mut after_call = std::mem::take(&mut teller.conversation.after_call);
+    for (leg, due_ms) in &mut after_call {
+        if work_ended(teller, leg).is_some() {
+            *due_ms = soon_ms.min(*due_ms);
+        }
+    }
+    teller.conversation.after_call = after_call;
+}
+
+/// When the agent of a leg ended the after-call work that followed it.
+fn work_ended(teller: &Teller<'_>, leg: &str) -> Option<i64> {
+    let leg = teller.conversation.legs.iter().find(|known| known.id == leg)?;
+    let ended_ms = teller.logins.work_ended(&leg.agent.as_ref()?.employee_id)?;
+    leg.ended_ms.is_some_and(|end_ms| end_ms <= ended_ms).then_some(ended_ms)
+}
+
 /// Closes after-call work whose time is over: the disposition counts as skipped.
 pub fn close_after_call(teller: &mut Teller<'_>, at_ms: i64) {
     let now_ms = teller.now_ms;
     let after_call = std::mem::take(&mut teller.conversation.after_call);
     for (leg, due_ms) in after_call {
         if due_ms <= now_ms {
+            let at_ms = work_ended(teller, &leg).unwrap_or(at_ms);
             teller.disposition(at_ms, &leg, None);
         } else {
             teller.conversation.after_call.push((leg, due_ms));

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 
 use super::Settings;
 use super::call::{Call, Conversation, Party, PartyKind, VqEntry};
-use super::directory::Directory;
+use super::directory::{AgentAt, Directory};
 use super::event::{Event, Kind, text};
+use super::logins::{At, Logins};
 use super::tables::{CallType, Leaving, PartyState, Talk, is_service_dn};
 
 /// What happened, in the words of the flow. Parties and entries are named by their ids.
@@ -68,6 +69,8 @@ pub enum Input {
 pub struct Context<'a> {
     /// The directory.
     pub directory: &'a Directory,
+    /// Who logged in where.
+    pub logins: &'a Logins,
     /// Which conversation a person is busy with, by DN and switch.
     pub busy: &'a BTreeMap<String, String>,
     /// How the processor is set.
@@ -247,10 +250,20 @@ fn joining(
     let person = (kind == PartyKind::Extension).then(|| format!("{dn}@{switch}"));
     let busy = person.as_ref().and_then(|person| context.busy.get(person));
     let busy = busy.is_some_and(|with| *with != conversation.id);
-    let agent = context.directory.agent(&dn, switch).cloned();
+    let agent = agent_at(context, &dn, switch, event.at_ms);
     let agent = agent.filter(|_| kind == PartyKind::Extension && !busy);
     let (call, state, remote) = (call.to_owned(), PartyState::from_bits(0), remote.is_some());
     Party { id, call, dn, kind, state, agent, person, remote, busy, left: None }
+}
+
+/// Who is at a DN: who logged in there last; where no fact says, whom the configuration has there.
+/// The one place that decides it; the party and its leg keep the decision.
+fn agent_at(context: &Context<'_>, dn: &str, switch: &str, at_ms: i64) -> Option<AgentAt> {
+    match context.logins.at(dn, switch, at_ms) {
+        At::Somebody(employee_id) => context.directory.user(employee_id),
+        At::Nobody => None,
+        At::Unknown => context.directory.agent(dn, switch).cloned(),
+    }
 }
 
 fn classify(

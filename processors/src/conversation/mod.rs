@@ -27,9 +27,12 @@ pub mod directory;
 pub mod event;
 pub mod flow;
 pub mod legs;
+pub mod logins;
 pub mod nearest;
 pub mod order;
+pub mod phone;
 pub mod reason;
+mod relay;
 pub mod tables;
 pub mod tell;
 mod transfer;
@@ -41,8 +44,10 @@ use directory::Directory;
 use event::{Event, Kind};
 use flow::Flow;
 use legs::Input;
+use logins::Logins;
 use order::{Held, Number, Order, Streams};
 use reason::Reason;
+use relay::working;
 use tell::{Teller, Told};
 
 /// A switch time so far in the future of its reception is replaced by it (DESIGN law 3).
@@ -64,11 +69,14 @@ pub struct Settings {
     /// User data keys that begin with this mark calls of an automated campaign. An assumption: no
     /// source names the keys.
     pub campaign_prefix: String,
+    /// Whether the presence processor is told what agents do on the phone: it asks for it where no
+    /// Stat Server tells.
+    pub relay_calls: bool,
 }
 
 impl Default for Settings {
     /// W = 2 s, gravestone 10 minutes, idle 12 hours, no after-call work, `DispositionCode`,
-    /// `GSW_`.
+    /// `GSW_`, no relayed calls.
     fn default() -> Self {
         Self {
             wait_ms: 2_000,
@@ -77,6 +85,7 @@ impl Default for Settings {
             after_call_ms: None,
             disposition_key: "DispositionCode".to_owned(),
             campaign_prefix: "GSW_".to_owned(),
+            relay_calls: false,
         }
     }
 }
@@ -109,6 +118,9 @@ pub struct ConversationProcessor {
     due: BTreeSet<(i64, String)>,
     /// Which conversation a person is busy with, by DN and switch.
     busy: BTreeMap<String, String>,
+    logins: Logins,
+    /// Conversations that wait for the end of an agent's after-call work, by employee id.
+    working: BTreeMap<String, BTreeSet<String>>,
     changed: BTreeSet<String>,
     rows_changed: BTreeMap<String, Option<DirectoryRow>>,
     row_keys: BTreeSet<String>,
@@ -155,6 +167,8 @@ impl ConversationProcessor {
             aliases: Aliases::default(),
             due: BTreeSet::new(),
             busy: BTreeMap::new(),
+            logins: Logins::default(),
+            working: BTreeMap::new(),
             changed: BTreeSet::new(),
             rows_changed: BTreeMap::new(),
             row_keys: BTreeSet::new(),
@@ -194,7 +208,8 @@ impl ConversationProcessor {
                 self.copies.broken(&raw.link, &stream);
                 self.streams.gap(&raw.link);
             }
-            RawKind::Tick | RawKind::AgentFact | RawKind::CallFact => {}
+            RawKind::AgentFact => self.take_fact(stored, &raw),
+            RawKind::Tick | RawKind::CallFact => {}
             RawKind::DirectoryStart => {
                 self.directory.clear();
                 let keys = std::mem::take(&mut self.row_keys);
@@ -283,6 +298,7 @@ impl ConversationProcessor {
         let Some(mut conversation) = self.take_out(&id) else { return };
         // A record that makes the machine panic must leave the conversation as it was (law 11).
         let before = conversation.clone();
+        let calls = self.calls(&conversation);
         let told_before = self.told.mark();
         let panicked = catch_unwind(AssertUnwindSafe(|| {
             self.apply_to(&mut conversation, event, sibling.as_deref());
@@ -296,12 +312,15 @@ impl ConversationProcessor {
             });
         }
         conversation.touched_ms = self.streams.now_ms;
+        let now = self.calls(&conversation);
+        self.relay(&calls, &now, event.at_ms, &event.place);
         self.put_back(conversation);
     }
 
     fn apply_to(&mut self, conversation: &mut Conversation, event: &Event, sibling: Option<&str>) {
         let context = legs::Context {
             directory: &self.directory,
+            logins: &self.logins,
             busy: &self.busy,
             settings: &self.settings,
         };
@@ -312,6 +331,7 @@ impl ConversationProcessor {
             for input in &inputs {
                 flow::step(teller, event.at_ms, input);
             }
+            flow::expect_after_call(teller);
         });
     }
 
@@ -379,6 +399,7 @@ impl ConversationProcessor {
             now_ms: self.streams.now_ms,
             settings: &self.settings,
             directory: &self.directory,
+            logins: &self.logins,
         };
         speak(&mut teller);
     }
@@ -396,6 +417,14 @@ impl ConversationProcessor {
                 self.busy.remove(person);
             }
         }
+        for agent in working(&conversation) {
+            if let Some(ids) = self.working.get_mut(agent) {
+                ids.remove(id);
+                if ids.is_empty() {
+                    self.working.remove(agent);
+                }
+            }
+        }
         Some(conversation)
     }
 
@@ -404,6 +433,9 @@ impl ConversationProcessor {
         self.due.insert((self.next_due(&conversation), conversation.id.clone()));
         for person in busy(&conversation) {
             self.busy.entry(person.clone()).or_insert_with(|| conversation.id.clone());
+        }
+        for agent in working(&conversation) {
+            self.working.entry(agent.clone()).or_default().insert(conversation.id.clone());
         }
         self.changed.insert(conversation.id.clone());
         self.conversations.insert(conversation.id.clone(), conversation);
@@ -446,6 +478,9 @@ impl ConversationProcessor {
                 });
                 self.put_back(conversation);
             } else if matches!(conversation.flow, Flow::Ended | Flow::Ignored) {
+                // Nobody is in a call that is forgotten, though its end was never heard of.
+                let calls = self.calls(&conversation);
+                self.relay(&calls, &BTreeMap::new(), at_ms.max(conversation.newest_ms), &place);
                 self.aliases.forget(&conversation);
                 self.changed.insert(id);
             } else {
@@ -511,6 +546,9 @@ impl Processor for ConversationProcessor {
             let value = self.conversations.get(&id).map(json);
             effects.state.push((format!("{CALL}{id}").into_bytes(), value));
         }
+        for (key, value) in self.logins.changes() {
+            effects.state.push((key.into_bytes(), Some(value)));
+        }
         for (block, held) in self.order.changes() {
             effects.state.push((format!("{HELD}{block}").into_bytes(), held.as_ref().map(json)));
         }
@@ -539,8 +577,8 @@ impl Processor for ConversationProcessor {
         } else if let Some(row_key) = key.strip_prefix(ROW) {
             self.directory.put(serde_json::from_slice(value).map_err(bad)?);
             self.row_keys.insert(row_key.to_owned());
-        } else {
-            return Err(format!("state key {key} is none of {META}, {HELD}*, {CALL}*, {ROW}*"));
+        } else if !self.logins.restore(&key, value).map_err(bad)? {
+            return Err(format!("state key {key} is of no kind that there is"));
         }
         Ok(())
     }

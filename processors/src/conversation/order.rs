@@ -151,7 +151,7 @@ impl Streams {
         let others: &[Stream] = match role {
             Stream::Call => &[Stream::Vq],
             Stream::Vq => &[Stream::Call],
-            Stream::Ext | Stream::Dn | Stream::Stat | Stream::AgentState => {
+            Stream::Ext | Stream::Dn | Stream::Stat | Stream::AgentState | Stream::Interaction => {
                 &[Stream::Call, Stream::Vq]
             }
         };

@@ -15,6 +15,7 @@ use trunkline_schemas::segment::{LegKind, Segment};
 use super::Settings;
 use super::call::{Conversation, Leg, LegState, Transfer};
 use super::directory::{AgentAt, Directory};
+use super::logins::Logins;
 use super::reason::Reason;
 
 /// What is written beside the state.
@@ -60,6 +61,8 @@ pub struct Teller<'a> {
     pub settings: &'a Settings,
     /// Wrap-up codes by the name of the disposition.
     pub directory: &'a Directory,
+    /// When after-call work ended.
+    pub logins: &'a Logins,
 }
 
 /// A leg about to be established.
@@ -100,6 +103,7 @@ impl Teller<'_> {
             queue_id: new.queue_id,
             start_ms,
             answered_ms: None,
+            ended_ms: None,
         });
         id
     }
@@ -188,7 +192,7 @@ impl Teller<'_> {
         };
         let end_ms = self.say(at_ms, leg, 1, VoiceEvent::CommunicationEnded(event));
         if let Some(leg) = self.leg_mut(leg) {
-            leg.state = LegState::Ended;
+            (leg.state, leg.ended_ms) = (LegState::Ended, Some(end_ms));
         }
         self.close_after_call(&open, end_ms);
         self.told.segments.push(Segment {

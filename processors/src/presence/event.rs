@@ -89,7 +89,8 @@ pub fn read(raw: &RawEvent, names: &ReasonNames) -> Result<(Said, i64), String> 
     match raw.stream {
         Some(Stream::Stat) => stat(raw, names),
         Some(Stream::AgentState) => Ok((voice(raw, names)?, at_ms(raw, None))),
-        Some(Stream::Call | Stream::Vq | Stream::Ext | Stream::Dn) | None => {
+        // Media other than voice are kept for audit (seed 002), and are no state of voice.
+        Some(Stream::Call | Stream::Vq | Stream::Ext | Stream::Dn | Stream::Interaction) | None => {
             Ok((Said::Nothing, at_ms(raw, None)))
         }
     }

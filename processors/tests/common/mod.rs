@@ -9,9 +9,10 @@ use trunkline_processors::conversation::{ConversationProcessor, Settings};
 use trunkline_schemas::command::{ConsultTransfer, ProgressConsultTransfer};
 use trunkline_schemas::directory::DirectoryFile;
 use trunkline_schemas::raw::Stream;
-use trunkline_schemas::topics::{COMMAND_CONVERSATION, OUTCOME_CONVERSATION, RAW_TLIB};
+use trunkline_schemas::topics::{COMMAND_CONVERSATION, OUTCOME_CONVERSATION, RAW_AGENT, RAW_TLIB};
 use trunkline_schemas::{
-    ConversationCommand, Outcome, RawEvent, RawKind, Record, Stored, VoiceEvent, codec,
+    AgentFact, CallFact, ConversationCommand, Outcome, RawEvent, RawKind, Record, Stored,
+    VoiceEvent, codec,
 };
 
 /// When the call models begin, milliseconds since 1970.
@@ -116,6 +117,8 @@ pub struct Feed {
     pub offset: i64,
     pub commands: Vec<ConversationCommand>,
     pub outcomes: Vec<Outcome>,
+    /// What the presence processor was told.
+    pub calls: Vec<CallFact>,
     pub dead: usize,
     /// Every record given.
     pub stored_log: Vec<Stored>,
@@ -124,13 +127,19 @@ pub struct Feed {
 impl Feed {
     /// A processor with the directory of the cases and links that have caught up.
     pub fn new() -> Self {
-        let processor = ConversationProcessor::new(DOMAIN, Settings::default());
+        Self::with(Settings::default())
+    }
+
+    /// The same, set otherwise.
+    pub fn with(settings: Settings) -> Self {
+        let processor = ConversationProcessor::new(DOMAIN, settings);
         let mut feed = Self {
             processor,
             now_ms: EPOCH_MS,
             offset: 0,
             commands: Vec::new(),
             outcomes: Vec::new(),
+            calls: Vec::new(),
             dead: 0,
             stored_log: Vec::new(),
         };
@@ -176,6 +185,13 @@ impl Feed {
         self.collect();
     }
 
+    /// Gives what the presence processor relays.
+    pub fn fact(&mut self, fact: &AgentFact) {
+        self.pass(fact.at_ms);
+        let payload = serde_json::to_vec(fact).expect("JSON");
+        self.record(&RawEvent { payload, ..self.bare(RawKind::AgentFact) });
+    }
+
     /// Gives a line; stream time is the greatest event time given.
     pub fn line(&mut self, line: &Line) {
         self.pass(line.at_ms);
@@ -204,6 +220,9 @@ impl Feed {
                 self.commands.push(codec::decode(&value).expect("our own command"));
             } else if topic == OUTCOME_CONVERSATION {
                 self.outcomes.push(codec::decode(&value).expect("our own outcome"));
+            } else if topic == RAW_AGENT {
+                let raw: RawEvent = codec::decode(&value).expect("a raw event");
+                self.calls.push(serde_json::from_slice(&raw.payload).expect("our own fact"));
             } else if topic.name().starts_with("dead.") {
                 self.dead += 1;
             }

@@ -12,8 +12,8 @@ use crate::random::Random;
 use crate::story::Story;
 
 const STREAMS: [Stream; 3] = [Stream::Call, Stream::Vq, Stream::Ext];
-/// Between two ticks, as bridges write them.
-const TICK_MS: i64 = 1_000;
+/// Between two ticks. A bridge writes one each second; nothing may rest on that.
+const TICK_MS: i64 = 2_000;
 /// Between two calls: the last events are taken, and what an untold call waits for is over.
 const PAUSE_MS: i64 = 10_000;
 /// The same where events are lost or come so late that a wait of 30 s may have to run out, and one

@@ -9,6 +9,7 @@
 //!           -> expected (what the organisation must hold)
 //! ```
 
+mod day;
 mod event;
 mod expected;
 mod feed;
@@ -23,6 +24,7 @@ mod recorded;
 mod script;
 mod site;
 mod standby;
+mod stat;
 
 use std::io;
 use std::net::SocketAddr;
@@ -34,16 +36,20 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::truth::CallTruth;
+use crate::truth::{AgentDay, CallTruth};
 
 pub use model::{Model, SHARES};
 pub use play::Progress;
 pub use site::{BACKUP_SERVER, SECOND_SERVER, SIP_SERVER, SWITCH, VQ_SERVER};
+pub use stat::{BACKUP_STAT_SERVER, STAT_SERVER};
+
+use day::Day;
 
 use feed::Server;
 use play::{Beat, Played, Schedule, Servers, Voices};
 use site::Site;
 use standby::Standby;
+use stat::{Board, Sayings, StatServer};
 
 /// Most calls of a run: plan and events are kept in memory (about 5 KiB a call).
 pub const CALLS_MAX: u64 = 200_000;
@@ -55,6 +61,8 @@ pub const AGENTS_MIN: usize = 2;
 const VQ_SERVER_OLDER_SECS: i64 = 7;
 /// The second site's SIP Server was started this long before that of the first.
 const SECOND_SERVER_OLDER_SECS: i64 = 3;
+/// Nobody has been logged in for so long when the site starts.
+const LOGGED_OUT_SECS: i64 = 60;
 /// The backup was started this long before the primary.
 const BACKUP_SERVER_OLDER_SECS: i64 = 11;
 /// Of a hundred calls with everything, so many are recorded ones.
@@ -85,6 +93,10 @@ pub struct EngageConfig {
     /// Every call model, recorded ones among them, on two sites; and in the middle of the run the
     /// SIP Server fails over to its backup.
     pub everything: bool,
+    /// Where the Stat Server listens, if there is one; its backup has the next port, or one that
+    /// the system chooses if this is port 0. With `everything` the primary fails on the way. Agents
+    /// of recorded calls are at no switch of theirs.
+    pub stat_server: Option<SocketAddr>,
 }
 
 impl Default for EngageConfig {
@@ -100,6 +112,7 @@ impl Default for EngageConfig {
             vq_server: false,
             only: None,
             everything: false,
+            stat_server: None,
         }
     }
 }
@@ -111,6 +124,7 @@ pub struct EngageSim {
     vq_addr: SocketAddr,
     backup_addr: Option<SocketAddr>,
     second_addr: Option<SocketAddr>,
+    stat_addrs: Option<(SocketAddr, SocketAddr)>,
     run: Arc<Run>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -124,6 +138,20 @@ struct Run {
     /// Set when the calls start.
     beat: OnceLock<Beat>,
     progress: watch::Sender<Progress>,
+    /// What agents do, where a Stat Server tells it.
+    floor: Option<AgentFloor>,
+}
+
+/// The agents of a run.
+#[derive(Debug)]
+struct AgentFloor {
+    days: Vec<Day>,
+    sayings: Sayings,
+    board: Arc<Board>,
+    /// Since when everybody is logged out, seconds since 1970.
+    begun_secs: i64,
+    /// Whether all days are over.
+    over: watch::Sender<bool>,
 }
 
 /// Starts a site: it listens when this returns, and plays its calls once enough clients are there.
@@ -137,9 +165,11 @@ pub async fn start(config: EngageConfig) -> io::Result<EngageSim> {
     let total = calls.len() as u64;
     let progress = watch::Sender::new(Progress { total, ..Progress::default() });
     let (speed, beat) = (config.speed, OnceLock::new());
-    let run = Arc::new(Run { site, calls, speed, beat, progress });
-
     let started_at = now_micros().div_euclid(1_000_000);
+    let begun_secs = started_at - LOGGED_OUT_SECS;
+    let floor = config.stat_server.map(|_| floor(&config, &site, &calls, begun_secs));
+    let run = Arc::new(Run { site, calls, speed, beat, progress, floor });
+
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let present = Arc::new(watch::Sender::new(0));
     let open = async |listen, name, older_secs| {
@@ -166,11 +196,51 @@ pub async fn start(config: EngageConfig) -> io::Result<EngageSim> {
         let made = Standby::new(any_port, backup, present, stop.clone(), tasks.clone())?;
         (standby, backup_addr) = (Some(made.0), Some(made.1));
     }
+    let stat = match (config.stat_server, &run.floor) {
+        (Some(listen), Some(floor)) => {
+            let near = (stop.clone(), tasks.clone(), Arc::clone(&present));
+            Some(open_stat(listen, floor, started_at, near).await?)
+        }
+        (_, _) => None,
+    };
+    let stat_addrs = stat.as_ref().map(|(_, addrs)| *addrs);
+    let primary = stat.map(|(primary, _)| primary).filter(|_| config.everything);
     let voices = Voices::new(config.seed, &servers);
-    let playing = play_when_ready(Arc::clone(&run), schedule, voices, standby, config, present);
+    let standbys = (standby, primary);
+    let playing = play_when_ready(Arc::clone(&run), schedule, voices, standbys, config, present);
     let stopped = stop.clone();
     tasks.spawn(async move { stopped.run_until_cancelled(playing).await });
-    Ok(EngageSim { addr, vq_addr, backup_addr, second_addr, run, stop, tasks })
+    Ok(EngageSim { addr, vq_addr, backup_addr, second_addr, stat_addrs, run, stop, tasks })
+}
+
+fn floor(config: &EngageConfig, site: &Site, calls: &[Played], begun_secs: i64) -> AgentFloor {
+    let days = day::days(config.seed, site.agents.len(), calls, config.speed);
+    let sayings = Sayings::new(config.seed, &days, config.speed);
+    let board = Arc::new(Board::new(&site.agents, begun_secs * 1_000_000));
+    AgentFloor { days, sayings, board, begun_secs, over: watch::Sender::new(false) }
+}
+
+/// What a server needs of the site.
+type Near = (CancellationToken, TaskTracker, Arc<watch::Sender<usize>>);
+
+/// Opens the Stat Server and its backup; returns the former, and where both listen.
+async fn open_stat(
+    listen: SocketAddr,
+    floor: &AgentFloor,
+    started_at: i64,
+    (stop, tasks, present): Near,
+) -> io::Result<(Arc<StatServer>, (SocketAddr, SocketAddr))> {
+    let open = async |listen, name, older_secs| {
+        let listener = TcpListener::bind(listen).await?;
+        let addr = listener.local_addr()?;
+        let server = Arc::new(StatServer::new(name, started_at - older_secs, &floor.board));
+        let (speaks, present) = (Arc::clone(&server), Arc::clone(&present));
+        tasks.spawn(stat::serve(listener, speaks, present, stop.clone()));
+        io::Result::Ok((server, addr))
+    };
+    let (primary, addr) = open(listen, STAT_SERVER, 0).await?;
+    let (_, backup) = open(next_port(listen), BACKUP_STAT_SERVER, BACKUP_SERVER_OLDER_SECS).await?;
+    Ok((primary, (addr, backup)))
 }
 
 /// The site and all its calls.
@@ -208,6 +278,33 @@ impl EngageSim {
     /// Where the SIP Server of the second site listens, if there is one.
     pub fn second_addr(&self) -> Option<SocketAddr> {
         self.second_addr
+    }
+
+    /// Where the Stat Server and its backup listen, if there are any.
+    pub fn stat_addrs(&self) -> Option<(SocketAddr, SocketAddr)> {
+        self.run.floor.as_ref().and(self.stat_addrs)
+    }
+
+    /// The day of each agent as the organisation must have it. Empty until the calls have started,
+    /// and where no Stat Server tells it; else it covers what is still to come as well.
+    pub fn agent_days(&self) -> Vec<AgentDay> {
+        let (Some(beat), Some(floor)) = (self.run.beat.get(), &self.run.floor) else {
+            return Vec::new();
+        };
+        let day = |(agent, day): (&site::Agent, &Day)| AgentDay {
+            employee_id: agent.employee.clone(),
+            user_id: agent.user_id.clone(),
+            states: day.states(floor.begun_secs * 1_000, |at| beat.wall_ms(at)),
+        };
+        self.run.site.agents.iter().zip(&floor.days).map(day).collect()
+    }
+
+    /// Waits until everybody has gone home, where a Stat Server tells it.
+    pub async fn wait_days_over(&self) {
+        if let Some(floor) = &self.run.floor {
+            // The sender lives as long as `self`, so that the wait cannot fail.
+            let _ = floor.over.subscribe().wait_for(|over| *over).await;
+        }
     }
 
     /// The directory of the site, as `translate` and `run` read it from a file.
@@ -253,7 +350,7 @@ async fn play_when_ready(
     run: Arc<Run>,
     schedule: Schedule,
     voices: Voices,
-    standby: Option<Standby>,
+    (standby, stat_primary): (Option<Standby>, Option<Arc<StatServer>>),
     config: EngageConfig,
     present: Arc<watch::Sender<usize>>,
 ) {
@@ -264,7 +361,14 @@ async fn play_when_ready(
     let report = |progress| {
         run.progress.send_replace(progress);
     };
-    play::play(&run.site, &run.calls, &schedule, beat, voices, standby, report).await;
+    let calls = play::play(&run.site, &run.calls, &schedule, beat, voices, standby, report);
+    let agents = async {
+        if let Some(AgentFloor { board, sayings, over, .. }) = &run.floor {
+            let fails = stat_primary.map(|server| (sayings.quiet_moment(), server));
+            stat::play(board, sayings, beat, fails, over).await;
+        }
+    };
+    tokio::join!(calls, agents);
 }
 
 fn check(config: &EngageConfig) -> io::Result<()> {

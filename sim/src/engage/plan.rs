@@ -37,7 +37,7 @@ const REROUTE: (Micros, Micros) = (SECOND, 4 * SECOND);
 const TALK: (Micros, Micros) = (20 * SECOND, 180 * SECOND);
 const REST: (Micros, Micros) = (SECOND, 10 * SECOND);
 /// How long an agent who did not answer stays not ready.
-const NOT_READY: Micros = 10 * SECOND;
+pub(super) const NOT_READY: Micros = 10 * SECOND;
 /// Calls out of a hundred in which the side that usually stays on the line hangs up first.
 const OTHER_SIDE_PERCENT: u64 = 30;
 

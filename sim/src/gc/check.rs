@@ -43,7 +43,7 @@ pub enum Invariant {
 pub struct Violation {
     /// Which one.
     pub invariant: Invariant,
-    /// In which conversation.
+    /// In which conversation; the user of an agent's event.
     pub conversation_id: String,
     /// The event that shows it; nothing if only the whole conversation does.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,7 +89,7 @@ impl Conversations {
         if let Err((invariant, message)) = self.judge(event) {
             return Verdict::Refused { invariant, message };
         }
-        let conversation = self.by_id.entry(event.conversation.clone()).or_default();
+        let conversation = self.by_id.entry(event.key.clone()).or_default();
         if let Act::Established(leg) = &event.act {
             self.communications.insert(leg.communication.clone());
         }
@@ -127,7 +127,7 @@ impl Conversations {
 
     fn judge(&self, event: &Event) -> Result<(), Refusal> {
         self.known.judge(event)?;
-        let Some(conversation) = self.by_id.get(&event.conversation) else {
+        let Some(conversation) = self.by_id.get(&event.key) else {
             let Act::Established(leg) = &event.act else {
                 return refuse(Invariant::A, "the conversation is unknown".to_owned());
             };

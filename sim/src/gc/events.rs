@@ -1,4 +1,5 @@
-//! The body of `POST /api/v2/events/conversations` (gc-api section 3.3), read strictly.
+//! Bodies of the events operations, read strictly, and what those of `POST
+//! /api/v2/events/conversations` say (gc-api section 3.3).
 //!
 //! What is not in the table of shapes, has the wrong type or is missing fails the whole request, as
 //! `invalid.property` and its like.
@@ -6,7 +7,7 @@
 use serde_json::{Map, Value};
 
 use super::schema::{
-    ARRAYS, Array, BadRequest, COMMON, Says, bad, check, milliseconds, unknown_member,
+    ARRAYS, Array, BadRequest, COMMON, Field, Says, bad, check, milliseconds, unknown_member,
 };
 use crate::truth::LegKind;
 
@@ -15,17 +16,17 @@ pub(super) const BATCH_EVENTS_MAX: usize = 100;
 
 /// One event of a request, with its body as it was sent.
 #[derive(Clone, Debug)]
-pub(super) struct Event {
+pub(super) struct Event<A = Act> {
     /// The array it stood in.
     pub(super) array: &'static str,
     /// `eventId`.
     pub(super) id: String,
-    /// `conversationId`.
-    pub(super) conversation: String,
+    /// Within which order holds: the conversation, or the user.
+    pub(super) key: String,
     /// `eventDateTime` in milliseconds since 1970.
     pub(super) at_ms: i64,
     /// What it says.
-    pub(super) act: Act,
+    pub(super) act: A,
     /// The JSON object.
     pub(super) body: Value,
 }
@@ -90,26 +91,43 @@ pub(super) enum GcId {
     WrapUpCode(String),
 }
 
+/// The events of a request, or why it is refused whole.
+pub(super) type Events<A = Act> = Result<Vec<Event<A>>, BadRequest>;
+
+/// Makes an event of the fields of an item and of the item itself.
+type MakeEvent<S, A> = fn(&Array<S>, &Map<String, Value>, Value) -> Event<A>;
+
+/// Reads the body of a request about conversations.
+pub(super) fn parse(body: &[u8]) -> Events {
+    read(body, "BatchConversationEventRequest", COMMON, &ARRAYS, event)
+}
+
 /// Reads a request body into its events, in order of `eventDateTime`: the place in an array says
-/// nothing. Equal times keep the order of that table.
-pub(super) fn parse(body: &[u8]) -> Result<Vec<Event>, BadRequest> {
+/// nothing. Equal times keep the order of the table.
+pub(super) fn read<S, A>(
+    body: &[u8],
+    model: &str,
+    common: &'static [Field],
+    arrays: &[Array<S>],
+    event: MakeEvent<S, A>,
+) -> Events<A> {
     let root: Value = serde_json::from_slice(body)
         .map_err(|error| bad("bad.request", format!("The request body is not JSON: {error}")))?;
     let Value::Object(batch) = root else {
         return Err(bad("bad.request", "The request body is not a JSON object".to_owned()));
     };
-    if let Some(name) = batch.keys().find(|name| ARRAYS.iter().all(|array| array.name != **name)) {
-        return Err(unknown_member(name, "BatchConversationEventRequest"));
+    if let Some(name) = batch.keys().find(|name| arrays.iter().all(|array| array.name != **name)) {
+        return Err(unknown_member(name, model));
     }
     let mut events = Vec::new();
-    for array in &ARRAYS {
+    for array in arrays {
         let Some(list) = batch.get(array.name) else { continue };
         let Value::Array(items) = list else {
             return Err(bad("invalid.value", format!("{} is not an array", array.name)));
         };
         for (index, item) in items.iter().enumerate() {
             let place = format!("{}[{index}]", array.name);
-            let fields = check(item, array.model, &[COMMON, array.fields], &place)?;
+            let fields = check(item, array.model, &[common, array.fields], &place)?;
             events.push(event(array, fields, item.clone()));
         }
     }
@@ -131,12 +149,11 @@ fn check_size(events: usize) -> Result<(), BadRequest> {
 }
 
 fn event(array: &Array, fields: &Map<String, Value>, body: Value) -> Event {
-    let at_ms = fields.get("eventDateTime").and_then(Value::as_str).and_then(milliseconds);
     Event {
         array: array.name,
         id: text(fields, "eventId"),
-        conversation: text(fields, "conversationId"),
-        at_ms: at_ms.expect("the table demands a moment"),
+        key: text(fields, "conversationId"),
+        at_ms: moment(fields),
         act: act(array.says, fields),
         body,
     }
@@ -206,11 +223,17 @@ fn established(kind: LegKind, fields: &Map<String, Value>) -> Established {
     }
 }
 
-fn optional(fields: &Map<String, Value>, name: &str) -> Option<String> {
+pub(super) fn optional(fields: &Map<String, Value>, name: &str) -> Option<String> {
     fields.get(name).and_then(Value::as_str).map(ToOwned::to_owned)
 }
 
-fn text(fields: &Map<String, Value>, name: &str) -> String {
+/// `eventDateTime`.
+pub(super) fn moment(fields: &Map<String, Value>) -> i64 {
+    let at_ms = fields.get("eventDateTime").and_then(Value::as_str).and_then(milliseconds);
+    at_ms.expect("the table demands a moment")
+}
+
+pub(super) fn text(fields: &Map<String, Value>, name: &str) -> String {
     optional(fields, name).expect("the table demands this field")
 }
 

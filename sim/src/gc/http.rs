@@ -64,6 +64,10 @@ pub(super) fn router(shared: Shared) -> Router {
             "/sim/told",
             get(|State(shared): State<Shared>| async move { Json(shared.org().told()) }),
         )
+        .route(
+            "/sim/users",
+            get(|State(shared): State<Shared>| async move { Json(shared.org().users()) }),
+        )
         .route("/sim/faults", post(set_faults))
         .fallback(serve)
         .with_state(shared)

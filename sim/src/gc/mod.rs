@@ -1,10 +1,11 @@
-//! A simulated Genesys Cloud organisation over HTTP(S): login, the conversation events endpoint
-//! (gc-api section 3), errors and limits like the real one, the invariants of scenarios.md
-//! section 3, scripted faults, and a ledger of all it was sent.
+//! A simulated Genesys Cloud organisation over HTTP(S): login, the events endpoints of
+//! conversations, presences and routing statuses (gc-api section 3), presence definitions, errors
+//! and limits like the real one, the invariants of scenarios.md section 3, scripted faults, and a
+//! ledger of all it was sent.
 //!
 //! It reads JSON by itself and shares no type with what it judges, so errors cannot cancel out.
-//! `GET /sim/summary`, `/sim/ledger`, `/sim/told` and `/sim/health` and `POST /sim/faults` are its
-//! own and need no token.
+//! `GET /sim/summary`, `/sim/ledger`, `/sim/told`, `/sim/users` and `/sim/health` and `POST
+//! /sim/faults` are its own and need no token.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,7 +16,7 @@ use axum_server::Handle;
 use axum_server::tls_rustls::RustlsAcceptor;
 use tokio::task::JoinHandle;
 
-use crate::truth::Told;
+use crate::truth::{Told, UserHistory};
 
 mod answer;
 mod auth;
@@ -30,6 +31,7 @@ mod schema;
 #[cfg(test)]
 mod script;
 mod tls;
+mod users;
 mod wire;
 
 pub use check::{Invariant, Violation};
@@ -53,8 +55,10 @@ pub struct GcConfig {
     pub queues: Option<Vec<String>>,
     /// Wrap-up code ids.
     pub wrap_up_codes: Option<Vec<String>>,
-    /// The `sourceId` that established events must carry.
+    /// The `sourceId` that established events and those of users must carry.
     pub source_id: Option<String>,
+    /// Names of system presences that are deactivated, for example `Meal`.
+    pub deactivated_presences: Vec<String>,
     /// Requests the client may make in any 60 seconds, without those for tokens.
     pub requests_per_minute: u32,
     /// How long a token lives.
@@ -77,6 +81,7 @@ impl Default for GcConfig {
             queues: None,
             wrap_up_codes: None,
             source_id: None,
+            deactivated_presences: Vec::new(),
             requests_per_minute: 300,
             token_lifetime: Duration::from_hours(24),
             dedup: true,
@@ -157,6 +162,16 @@ impl GcSim {
     /// What it was told of each conversation, by conversation id.
     pub fn told(&self) -> Vec<Told> {
         self.shared.org().told()
+    }
+
+    /// What it was told of each user, by user id.
+    pub fn users(&self) -> Vec<UserHistory> {
+        self.shared.org().users()
+    }
+
+    /// Deactivates these system presences and no others.
+    pub fn set_deactivated_presences(&self, names: Vec<String>) {
+        self.shared.org().set_deactivated_presences(names);
     }
 
     /// The requests it got, in order of arrival.

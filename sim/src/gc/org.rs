@@ -12,12 +12,13 @@ use super::Invariant;
 use super::answer::{Answer, BODY_BYTES_MAX, correlation_id, error, too_large, too_many};
 use super::auth::{Allowance, Denied, Tokens};
 use super::check::{Conversations, Known, Verdict, Violation};
-use super::events::{self, Event};
+use super::events::{self, Event, Events};
 use super::faults::{Fault, FaultPlan, Faults};
 use super::ledger::{EventOutcome, EventRecord, Ledger, RequestRecord, Summary};
-use crate::truth::Told;
+use super::users::{self, Shows, Users};
+use crate::truth::{Told, UserHistory};
 
-/// Where events are sent.
+/// Where events of conversations are sent.
 pub(super) const EVENTS_PATH: &str = "/api/v2/events/conversations";
 
 /// Id of the organisation.
@@ -39,6 +40,7 @@ pub(super) struct Org {
     allowance: Allowance,
     faults: Faults,
     conversations: Conversations,
+    users: Users,
     ledger: Ledger,
     dedup: bool,
     /// Every event id ever sent.
@@ -46,6 +48,12 @@ pub(super) struct Org {
     /// Events with a scripted final error.
     condemned: BTreeSet<String>,
 }
+
+/// What became of an event, the text of its error, and whether it is out of order.
+type Settled = (EventOutcome, Option<String>, bool);
+
+/// Judges an event, and applies it unless it is refused.
+type Apply<A> = fn(&mut Org, &Event<A>) -> Settled;
 
 struct Seen {
     digest: [u8; 32],
@@ -72,6 +80,7 @@ impl Org {
             ),
             allowance: Allowance::new(config.requests_per_minute),
             faults,
+            users: Users::new(known.clone(), config.deactivated_presences.clone()),
             conversations: Conversations::new(known),
             ledger: Ledger::default(),
             dedup: config.dedup,
@@ -97,7 +106,8 @@ impl Org {
             errors: answer.errors,
             faults: std::mem::take(&mut answer.faults),
         };
-        if record.path == EVENTS_PATH {
+        if [EVENTS_PATH, users::PRESENCE_PATH, users::ROUTING_PATH].contains(&record.path.as_str())
+        {
             self.ledger.count_events_request(&record);
         }
         self.ledger.enter_request(record);
@@ -115,6 +125,14 @@ impl Org {
 
     pub(super) fn told(&self) -> Vec<Told> {
         self.conversations.told()
+    }
+
+    pub(super) fn users(&self) -> Vec<UserHistory> {
+        self.users.histories()
+    }
+
+    pub(super) fn set_deactivated_presences(&mut self, names: Vec<String>) {
+        self.users.set_deactivated(names);
     }
 
     pub(super) fn requests(&self) -> Vec<RequestRecord> {
@@ -138,6 +156,7 @@ impl Org {
             "requests": self.requests(),
             "events": self.events(),
             "conversations": self.told(),
+            "users": self.users(),
             "violations": self.violations(),
             "forgotten": self.ledger.forgotten(),
         })
@@ -153,8 +172,24 @@ impl Org {
                 Ok(()) => Answer::json(200, &organization()),
                 Err(answer) => *answer,
             },
+            ("GET", users::DEFINITIONS_PATH) => match self.admit(number, now_ms, request) {
+                Ok(()) => Answer::json(200, &self.users.definitions()),
+                Err(answer) => *answer,
+            },
             ("POST", EVENTS_PATH) => match self.admit(number, now_ms, request) {
-                Ok(()) => self.take_events(number, request),
+                Ok(()) => self.take_events(number, request, events::parse, Self::apply),
+                Err(answer) => *answer,
+            },
+            ("POST", users::PRESENCE_PATH) => match self.admit(number, now_ms, request) {
+                Ok(()) => {
+                    self.take_events(number, request, users::parse_presences, Self::apply_to_user)
+                }
+                Err(answer) => *answer,
+            },
+            ("POST", users::ROUTING_PATH) => match self.admit(number, now_ms, request) {
+                Ok(()) => {
+                    self.take_events(number, request, users::parse_statuses, Self::apply_to_user)
+                }
                 Err(answer) => *answer,
             },
             _ => error(number, 404, "not.found", "The requested resource was not found."),
@@ -203,8 +238,14 @@ impl Org {
         })
     }
 
-    /// The events endpoint, behind the doors of authentication and allowance.
-    fn take_events(&mut self, number: u64, request: &Request) -> Answer {
+    /// An events endpoint, behind the doors of authentication and allowance.
+    fn take_events<A>(
+        &mut self,
+        number: u64,
+        request: &Request,
+        parse: fn(&[u8]) -> Events<A>,
+        apply: Apply<A>,
+    ) -> Answer {
         let faults = self.faults.next();
         if let Some(fault) = faults.iter().find(|fault| fault.prevents()) {
             self.faults.count(fault);
@@ -218,11 +259,11 @@ impl Org {
             let text = "The content type is not application/json";
             return error(number, 415, "unsupported.media.type", text);
         }
-        let events = match events::parse(&request.body) {
+        let events = match parse(&request.body) {
             Ok(events) => events,
             Err(bad) => return error(number, 400, bad.code, &bad.message),
         };
-        let (errors, mut fired) = self.process(number, &events, &faults);
+        let (errors, mut fired) = self.process(number, &events, &faults, apply);
         let body = json!({ "errors": errors });
         let mut answer = Answer::json(200, &body);
         (answer.events, answer.errors) = (events.len(), errors.len());
@@ -281,11 +322,12 @@ impl Org {
 
     /// Processes the events of a request in their order. Returns `errors[]` and the faults of
     /// single events that took effect.
-    fn process<'a>(
+    fn process<'a, A>(
         &mut self,
         number: u64,
-        events: &[Event],
+        events: &[Event<A>],
         faults: &'a [Fault],
+        apply: Apply<A>,
     ) -> (Vec<Value>, Vec<&'a Fault>) {
         let (scripted, fired) = self.scripted(events, faults);
         let mut held_back = BTreeSet::new();
@@ -293,10 +335,10 @@ impl Org {
         for event in events {
             let (digest, repeat, differs) = self.compare(event);
             let script = scripted.get(event.id.as_str()).copied();
-            let waits = held_back.contains(&event.conversation);
-            let (outcome, message, out_of_order) = self.settle(event, script, repeat, waits);
+            let waits = held_back.contains(&event.key);
+            let (outcome, message, out_of_order) = self.settle(event, script, repeat, waits, apply);
             if outcome == EventOutcome::Retryable {
-                held_back.insert(event.conversation.clone());
+                held_back.insert(event.key.clone());
             }
             if let Some(message) = &message {
                 let retryable = outcome == EventOutcome::Retryable;
@@ -315,13 +357,14 @@ impl Org {
     }
 
     /// What becomes of an event, the text of its error, and whether it is out of order.
-    fn settle(
+    fn settle<A>(
         &mut self,
-        event: &Event,
+        event: &Event<A>,
         script: Option<EventOutcome>,
         repeat: bool,
         waits: bool,
-    ) -> (EventOutcome, Option<String>, bool) {
+        apply: Apply<A>,
+    ) -> Settled {
         let scripted = || Some("a scripted error".to_owned());
         if script == Some(EventOutcome::Refused) {
             self.condemned.insert(event.id.clone());
@@ -336,21 +379,21 @@ impl Org {
             return (EventOutcome::Duplicate, None, false);
         }
         if waits {
-            let text = "an earlier event of this conversation has to be sent again first";
+            let text = "an earlier event of its key has to be sent again first";
             return (EventOutcome::Retryable, Some(text.to_owned()), false);
         }
-        self.apply(event)
+        apply(self, event)
     }
 
     /// Which events of a request the script gives an error, and by which faults. Only events that
     /// were not applied before are chosen from.
-    fn scripted<'e, 'f>(
+    fn scripted<'e, 'f, A>(
         &self,
-        events: &'e [Event],
+        events: &'e [Event<A>],
         faults: &'f [Fault],
     ) -> (BTreeMap<&'e str, EventOutcome>, Vec<&'f Fault>) {
         let applied = |id: &str| self.seen.get(id).is_some_and(|seen| seen.applied);
-        let fresh: Vec<&Event> = events.iter().filter(|event| !applied(&event.id)).collect();
+        let fresh: Vec<&Event<A>> = events.iter().filter(|event| !applied(&event.id)).collect();
         let (mut chosen, mut fired) = (BTreeMap::new(), Vec::new());
         for fault in faults {
             let Some((index, outcome)) = fault.of_event() else { continue };
@@ -365,7 +408,7 @@ impl Org {
 
     /// The digest of an event, whether it was applied before, and whether it read otherwise when
     /// it was last sent.
-    fn compare(&mut self, event: &Event) -> ([u8; 32], bool, bool) {
+    fn compare<A>(&mut self, event: &Event<A>) -> ([u8; 32], bool, bool) {
         let digest: [u8; 32] = Sha256::digest(format!("{}{}", event.array, event.body)).into();
         let Some(seen) = self.seen.get(&event.id) else { return (digest, false, false) };
         let differs = seen.digest != digest;
@@ -376,8 +419,18 @@ impl Org {
         (digest, repeat, differs)
     }
 
-    fn apply(&mut self, event: &Event) -> (EventOutcome, Option<String>, bool) {
-        match self.conversations.offer(event) {
+    fn apply(&mut self, event: &Event) -> Settled {
+        let verdict = self.conversations.offer(event);
+        self.note(event, verdict)
+    }
+
+    fn apply_to_user(&mut self, event: &Event<Shows>) -> Settled {
+        let verdict = self.users.offer(event);
+        self.note(event, verdict)
+    }
+
+    fn note<A>(&mut self, event: &Event<A>, verdict: Verdict) -> Settled {
+        match verdict {
             Verdict::Applied { breaches, out_of_order } => {
                 for (invariant, text) in breaches {
                     self.violate(event, invariant, text);
@@ -393,10 +446,10 @@ impl Org {
         }
     }
 
-    fn violate(&mut self, event: &Event, invariant: Invariant, text: String) {
+    fn violate<A>(&mut self, event: &Event<A>, invariant: Invariant, text: String) {
         self.ledger.enter_violation(Violation {
             invariant,
-            conversation_id: event.conversation.clone(),
+            conversation_id: event.key.clone(),
             event_id: Some(event.id.clone()),
             text,
         });

@@ -1,5 +1,5 @@
-//! The shapes of the 18 voice events (gc-api section 3.3): one table with every field of every
-//! array of the batch, and the check against it.
+//! The shapes of events: the fields of the 18 voice events (gc-api section 3.3) in one table, and
+//! the check of any event against its fields.
 
 use serde_json::{Map, Value};
 
@@ -38,11 +38,11 @@ pub(super) struct Field {
     kind: Type,
 }
 
-/// An array of the batch.
-pub(super) struct Array {
+/// An array of a batch.
+pub(super) struct Array<S = Says> {
     pub(super) name: &'static str,
     pub(super) model: &'static str,
-    pub(super) says: Says,
+    pub(super) says: S,
     pub(super) fields: &'static [Field],
 }
 
@@ -63,11 +63,11 @@ pub(super) enum Says {
     Ended,
 }
 
-const fn must(name: &'static str, kind: Type) -> Field {
+pub(super) const fn must(name: &'static str, kind: Type) -> Field {
     Field { name, required: true, kind }
 }
 
-const fn may(name: &'static str, kind: Type) -> Field {
+pub(super) const fn may(name: &'static str, kind: Type) -> Field {
     Field { name, required: false, kind }
 }
 

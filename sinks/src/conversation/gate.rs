@@ -10,15 +10,13 @@
 //! | closed | `communicationEnded` of a leg that GC accepted and that is open | yes |
 //! | closed | any other | no: outcome `gated` |
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use trunkline_schemas::command::{CommunicationEnded, DisconnectType};
-use trunkline_schemas::{ConversationCommand, Offset, VoiceEvent, ids};
+use trunkline_schemas::{ConversationCommand, VoiceEvent, ids};
 
-/// Event ids kept of one conversation. A conversation has 10 to 40 events; of a monstrous one the
-/// oldest ids go first, and what was read again is still known by its offset.
-pub const MAX_ACCEPTED_IDS: usize = 1_000;
+use crate::delivery::Knowledge;
 
 /// An own end that follows within this time (event time, milliseconds) is waited for when one party
 /// is left alone: scenarios section 3, invariant f.
@@ -57,23 +55,14 @@ pub struct GateEnd {
     pub at_ms: i64,
 }
 
-/// The durable state of one conversation (`state.conversation-sink`), as JSON.
+/// What is kept of one conversation beside what every sink keeps (`state.conversation-sink`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Memory {
+pub struct Known {
     /// Routing domain.
     pub domain: String,
     /// Root CallUUID.
     pub call_uuid: String,
-    /// The greatest `seq` that is done with.
-    pub seq: i64,
-    /// All records of the conversation up to this offset are done with.
-    pub offset: Option<Offset>,
-    /// Records beyond `offset` that are done with.
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    pub ahead: BTreeSet<Offset>,
-    /// Event ids that GC accepted, oldest first.
-    pub accepted: Vec<String>,
     /// The legs GC accepted.
     pub legs: BTreeMap<String, Leg>,
     /// Whether it may be told freely.
@@ -83,41 +72,28 @@ pub struct Memory {
     /// An end decided and not yet answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gate_end: Option<GateEnd>,
-    /// Append time of the last record done with, milliseconds since 1970.
-    pub append_ms: i64,
 }
 
-impl Memory {
-    /// Whether the record at this offset was done with, perhaps before a restart.
-    pub fn has_done(&self, offset: Offset) -> bool {
-        Some(offset) <= self.offset || self.ahead.contains(&offset)
+impl Knowledge<ConversationCommand> for Known {
+    fn met(&mut self, command: &ConversationCommand) {
+        self.domain.clone_from(&command.domain);
+        self.call_uuid.clone_from(&command.call_uuid);
     }
 
-    /// Whether GC accepted the event.
-    pub fn has_accepted(&self, event_id: &str) -> bool {
-        self.accepted.iter().any(|id| id == event_id)
-    }
-
-    /// Whether the gate lets the event pass.
-    pub fn passes(&self, event: &VoiceEvent) -> bool {
-        match (self.gate, ended_leg(event)) {
+    fn passes(&self, command: &ConversationCommand) -> bool {
+        match (self.gate, ended_leg(&command.event)) {
             (Gate::Open, _) => true,
             (Gate::Closed, Some(leg)) => self.legs.get(leg) == Some(&Leg::Open),
             (Gate::Closed, None) => false,
         }
     }
 
-    /// The newest record that is done with.
-    pub fn last_done(&self) -> Option<Offset> {
-        self.ahead.last().copied().max(self.offset)
+    /// Behind a closed gate the next event may have to be gated, depending on the answer.
+    fn is_careful(&self) -> bool {
+        self.gate == Gate::Closed
     }
 
-    /// GC has the event.
-    pub fn applied(&mut self, command: &ConversationCommand) {
-        if self.accepted.len() >= MAX_ACCEPTED_IDS {
-            self.accepted.remove(0);
-        }
-        self.accepted.push(command.event_id.clone());
+    fn applied(&mut self, command: &ConversationCommand) {
         self.last_ms = self.last_ms.max(command.event_date_time_ms);
         if let Some(leg) = ended_leg(&command.event) {
             self.legs.insert(leg.to_owned(), Leg::Ended);
@@ -127,8 +103,7 @@ impl Memory {
         }
     }
 
-    /// GC refused the event for good.
-    pub fn refused(&mut self, command: &ConversationCommand) {
+    fn refused(&mut self, command: &ConversationCommand) {
         if let Some(leg) = self.forget_gate_end(&command.event_id) {
             self.legs.insert(leg, Leg::Lost);
         }
@@ -137,52 +112,34 @@ impl Memory {
         }
     }
 
-    fn forget_gate_end(&mut self, event_id: &str) -> Option<String> {
-        let of_gate = |end: &GateEnd| gate_end_id(&end.leg) == event_id;
-        self.gate_end.take_if(|end| of_gate(end)).map(|end| end.leg)
+    fn unreadable(&mut self) {
+        self.gate = Gate::Closed;
     }
 
-    /// The record at this offset is done with. `open_from` is the oldest record of the conversation
-    /// that may not be: the first that waits, or the first that has not been read. (After a restart
-    /// records are done with that have not been read again.)
-    pub fn done(&mut self, offset: Offset, append_ms: i64, open_from: Offset) {
-        self.ahead.insert(offset);
-        let beyond = self.ahead.split_off(&open_from);
-        self.offset = self.offset.max(self.ahead.last().copied());
-        self.ahead = beyond;
-        self.append_ms = self.append_ms.max(append_ms);
+    /// Whether no leg is open.
+    fn is_over(&self) -> bool {
+        !self.legs.values().any(|leg| *leg == Leg::Open)
     }
 
-    /// The one open leg of a conversation whose gate is closed and in which another leg has ended,
-    /// unless its end is decided already.
-    pub fn left_alone(&self) -> Option<&str> {
-        let mut open = self.legs.iter().filter(|(_, leg)| **leg == Leg::Open);
-        let (Some((alone, _)), None) = (open.next(), open.next()) else { return None };
-        let one_has_gone = self.legs.values().any(|leg| *leg == Leg::Ended);
-        let is_left = self.gate == Gate::Closed && one_has_gone && self.gate_end.is_none();
-        is_left.then_some(alone.as_str())
-    }
-
-    /// Whether this event is the leg's own end, soon enough after the last event.
-    pub fn ends_in_time(&self, leg: &str, command: &ConversationCommand) -> bool {
-        ended_leg(&command.event) == Some(leg)
-            && command.event_date_time_ms <= self.last_ms.saturating_add(ALONE_MS)
+    /// A party is left alone, and its own end is not at the head, soon enough after the last event.
+    fn owes(&self, head: Option<&ConversationCommand>) -> bool {
+        let ends = |leg, command| self.ends_in_time(leg, command);
+        self.left_alone().is_some_and(|leg| !head.is_some_and(|command| ends(leg, command)))
     }
 
     /// Decides the end of the party left alone, 1 ms after the last event.
-    pub fn decide_gate_end(&mut self) -> bool {
+    fn decide(&mut self) -> bool {
         let Some(leg) = self.left_alone().map(str::to_owned) else { return false };
         self.gate_end = Some(GateEnd { leg, at_ms: self.last_ms.saturating_add(1) });
         true
     }
 
-    /// The decided end as a command.
-    pub fn gate_end_command(&self, conversation_id: &str) -> Option<ConversationCommand> {
+    fn decided(&self, conversation_id: &str, seq: i64) -> Option<ConversationCommand> {
         let end = self.gate_end.as_ref()?;
         Some(ConversationCommand {
             event_id: gate_end_id(&end.leg),
             conversation_id: conversation_id.to_owned(),
-            seq: self.seq,
+            seq,
             event_date_time_ms: end.at_ms,
             domain: self.domain.clone(),
             call_uuid: self.call_uuid.clone(),
@@ -194,10 +151,27 @@ impl Memory {
             }),
         })
     }
+}
 
-    /// Whether no leg is open.
-    pub fn is_over(&self) -> bool {
-        !self.legs.values().any(|leg| *leg == Leg::Open)
+impl Known {
+    fn forget_gate_end(&mut self, event_id: &str) -> Option<String> {
+        let of_gate = |end: &GateEnd| gate_end_id(&end.leg) == event_id;
+        self.gate_end.take_if(|end| of_gate(end)).map(|end| end.leg)
+    }
+
+    /// The one open leg of a conversation whose gate is closed and in which another leg has ended,
+    /// unless its end is decided already.
+    fn left_alone(&self) -> Option<&str> {
+        let mut open = self.legs.iter().filter(|(_, leg)| **leg == Leg::Open);
+        let (Some((alone, _)), None) = (open.next(), open.next()) else { return None };
+        let one_has_gone = self.legs.values().any(|leg| *leg == Leg::Ended);
+        let is_left = self.gate == Gate::Closed && one_has_gone && self.gate_end.is_none();
+        is_left.then_some(alone.as_str())
+    }
+
+    fn ends_in_time(&self, leg: &str, command: &ConversationCommand) -> bool {
+        ended_leg(&command.event) == Some(leg)
+            && command.event_date_time_ms <= self.last_ms.saturating_add(ALONE_MS)
     }
 }
 

@@ -6,17 +6,10 @@ use serde_json::{Map, Value};
 use trunkline_schemas::time::iso_millis;
 use trunkline_schemas::{ConversationCommand, VoiceEvent};
 
+use crate::delivery::Batch;
+
 /// Path of the operation `POST /api/v2/events/conversations`.
 pub const PATH: &str = "/api/v2/events/conversations";
-
-/// One request for Genesys Cloud.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Batch {
-    /// Path of the operation, from the root of the API host.
-    pub path: &'static str,
-    /// The body, JSON.
-    pub body: Value,
-}
 
 /// The request that tells these commands.
 ///

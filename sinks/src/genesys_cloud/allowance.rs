@@ -1,7 +1,7 @@
 //! How often Genesys Cloud may be asked: 300 requests a minute for each OAuth client
 //! (`client.credentials.token.rate.per.minute`, gc-api section 2).
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Requests a minute, unless configured otherwise.
 pub const REQUESTS_PER_MINUTE: u32 = 300;
@@ -83,19 +83,94 @@ impl Bucket {
     }
 }
 
-/// The allowance of all sinks of one process.
-#[derive(Debug)]
-pub struct LocalAllowance(Mutex<Bucket>);
+/// How long a sink that was given no leave counts as one that waits for it, beyond the wait it was
+/// told, milliseconds. A sink asks again after the wait, or has nothing to send any more.
+const WANT_MS: i64 = 1_000;
+
+/// Requests a sink may fall behind its guaranteed rate and still catch up.
+const GUARANTEED_BURST: u32 = 5;
+
+/// The bucket of an OAuth client, and what each of its sinks may count on.
+///
+/// Whoever asks is served, but for one case: a sink beyond its guaranteed share waits as long as
+/// another one waits that is within its own. So nothing is kept from those who send for those who
+/// do not.
+#[derive(Clone, Debug)]
+struct Pool {
+    bucket: Bucket,
+    sinks: Vec<Holder>,
+}
+
+#[derive(Clone, Debug)]
+struct Holder {
+    /// A bucket of the guaranteed rate; while it gives, the sink is within its share.
+    guaranteed: Bucket,
+    /// Until when it counts as waiting.
+    wants_until_ms: i64,
+}
+
+impl Pool {
+    fn try_take(&mut self, sink: usize, now_ms: i64) -> Result<(), i64> {
+        let within = |holder: &Holder| holder.guaranteed.clone().try_take(now_ms).is_ok();
+        let is_owed = |holder: &Holder| holder.wants_until_ms > now_ms && within(holder);
+        let mut others = self.sinks.iter().enumerate().filter(|(number, _)| *number != sink);
+        let is_beyond = self.sinks.get(sink).is_some_and(|own| !within(own));
+        let taken = if is_beyond && others.any(|(_, other)| is_owed(other)) {
+            // A token that is there is the other one's.
+            Err(self.bucket.clone().try_take(now_ms).err().unwrap_or(1))
+        } else {
+            self.bucket.try_take(now_ms)
+        };
+        if let Some(own) = self.sinks.get_mut(sink) {
+            own.wants_until_ms = match taken {
+                Ok(()) => {
+                    // Beyond the share there is nothing to take from it.
+                    let _ = own.guaranteed.try_take(now_ms);
+                    i64::MIN
+                }
+                Err(wait_ms) => now_ms.saturating_add(wait_ms).saturating_add(WANT_MS),
+            };
+        }
+        taken
+    }
+}
+
+/// The allowance of one sink in this process: its part of what the sinks of one OAuth client share.
+#[derive(Clone, Debug)]
+pub struct LocalAllowance {
+    pool: Arc<Mutex<Pool>>,
+    sink: usize,
+}
 
 impl LocalAllowance {
-    /// See [`Bucket::new`].
+    /// The allowance of a sink that has a client to itself; see [`Bucket::new`].
     pub fn new(per_minute: Option<u32>, burst: u32) -> Self {
-        Self(Mutex::new(Bucket::new(per_minute, burst)))
+        let [alone] = Self::shared(per_minute, burst, [100]);
+        alone
     }
 
-    fn bucket(&self) -> MutexGuard<'_, Bucket> {
-        // A panic elsewhere cannot leave the bucket half changed: every change is one assignment.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The allowances of sinks that share a client, each with the percentage of the requests that
+    /// is guaranteed to it. Percentages that add up to more than 100 guarantee less.
+    pub fn shared<const N: usize>(
+        per_minute: Option<u32>,
+        burst: u32,
+        guaranteed_percent: [u32; N],
+    ) -> [Self; N] {
+        // Of what is refilled: the burst is for whoever comes first after a quiet time.
+        let refilled = per_minute.map(|n| n.saturating_sub(burst));
+        let guaranteed = |percent: u32| {
+            let rate = refilled.map(|n| n.saturating_mul(percent) / 100);
+            Bucket::new(rate.map(|n| n.saturating_add(GUARANTEED_BURST)), GUARANTEED_BURST)
+        };
+        let holder = |percent| Holder { guaranteed: guaranteed(percent), wants_until_ms: i64::MIN };
+        let sinks = guaranteed_percent.into_iter().map(holder).collect();
+        let pool = Arc::new(Mutex::new(Pool { bucket: Bucket::new(per_minute, burst), sinks }));
+        std::array::from_fn(|sink| Self { pool: Arc::clone(&pool), sink })
+    }
+
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        // A panic elsewhere cannot leave the pool half changed: every change is one assignment.
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -107,11 +182,11 @@ impl Default for LocalAllowance {
 
 impl Allowance for LocalAllowance {
     fn try_take(&self, now_ms: i64) -> Result<(), i64> {
-        self.bucket().try_take(now_ms)
+        self.pool().try_take(self.sink, now_ms)
     }
 
     fn close_until(&self, ms: i64) {
-        self.bucket().close_until(ms);
+        self.pool().bucket.close_until(ms);
     }
 }
 
@@ -145,6 +220,53 @@ mod tests {
         }
         let open = LocalAllowance::new(None, 0);
         assert!((0..10_000).all(|_| open.try_take(1).is_ok()));
+    }
+
+    /// What two sinks that ask as often as they may are given in ten minutes, requests.
+    fn given(guaranteed: [u32; 2], wants: [bool; 2]) -> [i64; 2] {
+        let sinks = LocalAllowance::shared(Some(300), 30, guaranteed);
+        let mut next_ms = [0, 0];
+        let mut given = [0, 0];
+        for now_ms in 0..600_000 {
+            for (sink, allowance) in sinks.iter().enumerate() {
+                while wants[sink] && next_ms[sink] <= now_ms {
+                    match allowance.try_take(now_ms) {
+                        Ok(()) => given[sink] += 1,
+                        Err(wait_ms) => next_ms[sink] = now_ms + wait_ms,
+                    }
+                }
+            }
+        }
+        given
+    }
+
+    #[test]
+    fn a_share_is_guaranteed_and_what_nobody_wants_is_for_all() {
+        // 30 at once and 270 a minute: 2,730 in ten minutes, whoever gets them.
+        for (guaranteed, wants, least) in [
+            ([80, 20], [true, false], [2_729, 0]),
+            ([80, 20], [false, true], [0, 2_729]),
+            // Each has its percentage of the 270 a minute: 2,160, 540 and 1,350.
+            ([80, 20], [true, true], [2_160, 540]),
+            ([20, 80], [true, true], [540, 2_160]),
+            ([50, 50], [true, true], [1_350, 1_350]),
+            // What nobody is guaranteed goes to whoever comes first.
+            ([50, 10], [true, true], [1_350, 270]),
+        ] {
+            let given = given(guaranteed, wants);
+            let all: i64 = given.iter().sum();
+            assert!((2_729..=2_730).contains(&all), "{guaranteed:?} {wants:?}: {given:?}");
+            let holds = given[0] >= least[0] && given[1] >= least[1];
+            assert!(holds, "{guaranteed:?} {wants:?}: {given:?}, at least {least:?}");
+        }
+    }
+
+    #[test]
+    fn a_retry_after_closes_for_all_that_share() {
+        let [one, other] = LocalAllowance::shared(Some(300), 30, [80, 20]);
+        one.close_until(5_000);
+        assert_eq!(other.try_take(1_000), Err(4_000));
+        assert_eq!(other.try_take(5_000), Ok(()));
     }
 
     proptest! {

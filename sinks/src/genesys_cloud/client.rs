@@ -5,13 +5,14 @@ use std::fmt;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Certificate, Url};
+use reqwest::{Certificate, RequestBuilder, Url};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 use tracing::debug;
 
 use super::answer::{Answer, classify};
 use super::auth::{Auth, AuthError, Token};
-use crate::conversation::Batch;
+use crate::delivery::Batch;
 
 /// The most that is read of an answer, bytes.
 pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
@@ -91,6 +92,15 @@ impl Reply {
     }
 }
 
+/// What was read, and the answer it came with.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The answer; that of a failure says why there is nothing.
+    pub reply: Reply,
+    /// The JSON that was asked for, if the answer is a success and whole.
+    pub body: Option<Value>,
+}
+
 /// What GC says of its rate limit, where it does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RateHint {
@@ -158,41 +168,67 @@ impl GenesysCloud {
         }
     }
 
-    async fn send(&self, path: &str, body: String, token: &Token) -> Reply {
-        let bearer = format!("Bearer {}", token.secret.expose_secret());
-        let Ok(mut bearer) = HeaderValue::try_from(bearer) else {
-            return silent(Answer::NotSent { why: "the token is no header value".into() });
-        };
-        bearer.set_sensitive(true);
-        let request = self
-            .http
-            .post(format!("{}{path}", self.base_url))
-            .header(AUTHORIZATION, bearer)
-            .header(reqwest::header::CONTENT_TYPE, "application/json")
-            .body(body);
-        let mut response = match request.send().await {
-            Ok(response) => response,
-            // Without a connection nothing was sent; any later failure leaves it open.
-            Err(e) if e.is_connect() => return silent(Answer::NotSent { why: cause(e) }),
-            Err(e) => return silent(Answer::Ambiguous { why: cause(e) }),
-        };
-        let status = response.status().as_u16();
-        let headers = response.headers().clone();
-        let body = read_body(&mut response).await;
-        let retry_after = headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok());
-        let reply = Reply {
-            answer: classify(status, retry_after, body.as_deref().ok()),
-            status: Some(status),
-            correlation_id: text(&headers, "inin-correlation-id"),
-            rate: RateHint {
-                count: number(&headers, "inin-ratelimit-count"),
-                allowed: number(&headers, "inin-ratelimit-allowed"),
-                reset_s: number(&headers, "inin-ratelimit-reset"),
-            },
-        };
-        debug!(status, correlation_id = ?reply.correlation_id, rate = ?reply.rate, "answered");
-        reply
+    /// Reads an object or a list. Every failure is an answer too; after a 401 it logs in again and
+    /// asks once more.
+    pub async fn get(&self, path: &str, now_ms: i64) -> Found {
+        let mut refused = None;
+        loop {
+            let token = match self.auth.token(&self.http, refused, now_ms).await {
+                Ok(token) => token,
+                Err(error) => return Found { reply: no_token(&error), body: None },
+            };
+            let request = self.http.get(format!("{}{path}", self.base_url));
+            let (reply, body) = exchange(request, &token).await;
+            if reply.answer == Answer::Unauthorized && refused.is_none() {
+                refused = Some(token.generation);
+                continue;
+            }
+            let is_good = reply.status.is_some_and(|status| (200..300).contains(&status));
+            let body = body.filter(|_| is_good);
+            return Found { body: body.and_then(|b| serde_json::from_slice(&b).ok()), reply };
+        }
     }
+
+    async fn send(&self, path: &str, body: String, token: &Token) -> Reply {
+        let request = self.http.post(format!("{}{path}", self.base_url));
+        let json = request.header(reqwest::header::CONTENT_TYPE, "application/json").body(body);
+        exchange(json, token).await.0
+    }
+}
+
+/// Sends a request and reads the answer: what it means for events, and its body if it is whole.
+async fn exchange(request: RequestBuilder, token: &Token) -> (Reply, Option<Vec<u8>>) {
+    let bearer = format!("Bearer {}", token.secret.expose_secret());
+    let Ok(mut bearer) = HeaderValue::try_from(bearer) else {
+        let why = "the token is no header value".into();
+        return (silent(Answer::NotSent { why }), None);
+    };
+    bearer.set_sensitive(true);
+    let request = request.header(AUTHORIZATION, bearer);
+    let mut response = match request.send().await {
+        Ok(response) => response,
+        // Without a connection nothing was sent; any later failure leaves it open.
+        Err(e) if e.is_connect() => {
+            return (silent(Answer::NotSent { why: cause(e) }), None);
+        }
+        Err(e) => return (silent(Answer::Ambiguous { why: cause(e) }), None),
+    };
+    let status = response.status().as_u16();
+    let headers = response.headers().clone();
+    let body = read_body(&mut response).await;
+    let retry_after = headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok());
+    let reply = Reply {
+        answer: classify(status, retry_after, body.as_deref().ok()),
+        status: Some(status),
+        correlation_id: text(&headers, "inin-correlation-id"),
+        rate: RateHint {
+            count: number(&headers, "inin-ratelimit-count"),
+            allowed: number(&headers, "inin-ratelimit-allowed"),
+            reset_s: number(&headers, "inin-ratelimit-reset"),
+        },
+    };
+    debug!(status, correlation_id = ?reply.correlation_id, rate = ?reply.rate, "answered");
+    (reply, body.ok())
 }
 
 fn check_address(name: &'static str, address: &str) -> Result<(), ClientError> {

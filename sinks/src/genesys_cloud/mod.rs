@@ -11,4 +11,4 @@ pub mod retry;
 
 pub use allowance::{Allowance, LocalAllowance};
 pub use answer::{Answer, EventError};
-pub use client::{ClientConfig, ClientError, GenesysCloud, Reply};
+pub use client::{ClientConfig, ClientError, Found, GenesysCloud, Reply};

@@ -15,9 +15,8 @@ use trunkline_schemas::command::{
 use trunkline_schemas::{
     ConversationCommand, Outcome, Record, Stored, VoiceEvent, codec, ids, topics,
 };
-use trunkline_sinks::conversation::SinkStep;
 use trunkline_sinks::genesys_cloud::EventError;
-use trunkline_sinks::{Answer, ConversationSink, SinkConfig, Wave};
+use trunkline_sinks::{Answer, Conversation, ConversationSink, SinkConfig, SinkStep, Wave};
 
 pub(crate) const START_MS: i64 = 1_700_000_000_000;
 
@@ -137,7 +136,7 @@ impl Durable {
     }
 
     pub(crate) fn restore(&self, config: SinkConfig, end: i64) -> ConversationSink {
-        let mut sink = ConversationSink::new(config, self.position, end);
+        let mut sink = ConversationSink::new(Conversation, config, self.position, end);
         for (key, value) in &self.state {
             sink.restore(key, value).expect("our own state is read");
         }
@@ -165,7 +164,7 @@ impl Durable {
 }
 
 /// An answer by its name: `ok`, `no EVENT`, `again EVENT`, a status, `cut`, `down`.
-pub(crate) fn answer(name: &str, wave: &Wave) -> Answer {
+pub(crate) fn answer(name: &str, wave: &Wave<ConversationCommand>) -> Answer {
     let (kind, of) = name.split_once(' ').unwrap_or((name, ""));
     let one = |retryable| {
         let named = wave.commands.iter().filter(|c| text(&c.event) == of);

@@ -14,6 +14,7 @@ use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use trunkline_schemas::{Partition, Topic};
 
 use super::client::{Clients, Meaning, log_line, meaning, unavailable};
+use super::held::Held;
 use super::lock;
 use crate::log::{Change, LogError, Member};
 
@@ -21,7 +22,7 @@ use crate::log::{Change, LogError, Member};
 #[derive(Default)]
 pub(super) struct Groups(Mutex<BTreeMap<&'static str, Weak<Asked>>>);
 
-type Asked = BaseConsumer<Shares>;
+type Asked = Held<BaseConsumer<Shares>>;
 
 impl Groups {
     /// The membership of this process as it is now; `None` where it has none.
@@ -49,9 +50,9 @@ impl Shared {
         let failed = |error| unavailable(format!("joining the group of {name}"), error);
         let topic = clients.topic(input);
         let consumer = clients.member(name).create_with_context(Shares::default());
-        let consumer: Asked = consumer.map_err(failed)?;
+        let consumer: BaseConsumer<Shares> = consumer.map_err(failed)?;
         consumer.subscribe(&[&topic]).map_err(failed)?;
-        let consumer = Arc::new(consumer);
+        let consumer = Arc::new(Held::new(consumer));
         lock(&groups.0).insert(name, Arc::downgrade(&consumer));
         Ok(Self { consumer, name, topic, input })
     }

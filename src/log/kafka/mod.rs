@@ -6,6 +6,8 @@
 //! - `reader`: committed records from any offset.
 //! - `appender`, `task`: the handles.
 //! - `member`: partitions shared among processes.
+//! - `foreign`: a topic of another cluster, which others write.
+//! - `held`: the end of a client, which is not waited for for ever.
 //!
 //! | promise | how |
 //! |---|---|
@@ -20,6 +22,8 @@
 mod admin;
 mod appender;
 mod client;
+pub mod foreign;
+mod held;
 mod member;
 mod producer;
 mod reader;
@@ -38,6 +42,7 @@ use trunkline_schemas::{Offset, Partition, Stored, Topic};
 
 use self::admin::Admin;
 use self::client::{CALL_MAX, Clients, Meaning, Quiet, meaning, unavailable};
+use self::held::Held;
 use self::member::Groups;
 use self::producer::{Deadline, Producer};
 use self::reader::{Go, Reader, Scanned};
@@ -105,7 +110,7 @@ struct Inner {
 }
 
 /// A consumer that only asks.
-type Asker = BaseConsumer<Quiet>;
+type Asker = Held<BaseConsumer<Quiet>>;
 
 impl Kafka {
     /// Connects to a cluster and checks its brokers.
@@ -312,7 +317,8 @@ impl Inner {
                 // partition is not there. A new one is asked whether that is so.
                 Err(error) if meaning(&error) == Meaning::Nowhere && !deadline.is_over() => {
                     let asker = Arc::new(new_asker(&self.clients)?);
-                    *lock(&self.asker) = asker;
+                    // The old one ends when nobody holds the lock.
+                    let _old = std::mem::replace(&mut *lock(&self.asker), asker);
                     let count = self.found()?.get(&topic).copied();
                     if count.is_some_and(|count| partition >= count) {
                         return Err(LogError::NoSuchPartition { topic, partition });
@@ -349,7 +355,7 @@ impl Inner {
 
 fn new_asker(clients: &Clients) -> Result<Asker, LogError> {
     let asker = clients.reader().create_with_context(Quiet);
-    asker.map_err(|error| unavailable("making a consumer", error))
+    asker.map(Held::new).map_err(|error| unavailable("making a consumer", error))
 }
 
 /// Asks until there is an answer. A topic that was just created, or that changes its leader, is

@@ -10,6 +10,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use trunkline_schemas::{Output, Record};
 
 use super::client::{CALL_MAX, Clients, Events, Told, is_fenced};
+use super::held::Held;
 use crate::clock::Elapsed;
 use crate::log::{LogError, MAX_RECORD_BYTES};
 
@@ -19,7 +20,7 @@ const LOOK: Duration = Duration::from_micros(300);
 
 /// A producer.
 pub(super) struct Producer {
-    pub(super) inner: BaseProducer<Events>,
+    pub(super) inner: Held<BaseProducer<Events>>,
 }
 
 impl Producer {
@@ -28,7 +29,7 @@ impl Producer {
     pub(super) fn new(config: &ClientConfig, topic: Option<&str>) -> Result<Self, KafkaError> {
         let inner: BaseProducer<Events> = config.create_with_context(Events::default())?;
         inner.client().fetch_metadata(topic, CALL_MAX)?;
-        Ok(Self { inner })
+        Ok(Self { inner: Held::new(inner) })
     }
 
     /// Whether the producer was ended for good.

@@ -9,6 +9,7 @@ use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use trunkline_schemas::{Offset, Partition, Record, Stored, Topic};
 
 use super::client::{CALL_MAX, Clients, Meaning, Quiet, meaning, unavailable};
+use super::held::Held;
 use crate::clock::Elapsed;
 use crate::log::LogError;
 
@@ -26,7 +27,7 @@ pub(super) enum Go {
 
 /// A consumer for reads, and where it stands.
 pub(super) struct Reader {
-    consumer: BaseConsumer<Quiet>,
+    consumer: Held<BaseConsumer<Quiet>>,
     /// Where it has read to and goes on by itself.
     at: Option<(Topic, Partition, Offset)>,
 }
@@ -35,7 +36,7 @@ impl Reader {
     pub(super) fn new(clients: &Clients) -> Result<Self, LogError> {
         let consumer = clients.reader().create_with_context(Quiet);
         let consumer = consumer.map_err(|error| unavailable("making a consumer", error))?;
-        Ok(Self { consumer, at: None })
+        Ok(Self { consumer: Held::new(consumer), at: None })
     }
 
     /// Whether it stands there.

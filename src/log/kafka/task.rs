@@ -11,6 +11,7 @@ use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use trunkline_schemas::{Offset, Output, Record, Stored};
 
 use super::client::{CALL_MAX, Meaning, Quiet, STEP_MAX, meaning, unavailable, unknown};
+use super::held::Held;
 use super::producer::{Deadline, Producer, check_sizes};
 use super::reader::{Go, Scanned, assign, stored};
 use super::{Inner, READ_BYTES_MAX, lock};
@@ -43,7 +44,7 @@ pub(super) struct Owned {
 /// What an owner works with.
 struct Hands {
     producer: Producer,
-    consumer: BaseConsumer<Quiet>,
+    consumer: Held<BaseConsumer<Quiet>>,
     /// Rung by the consumer when it has something.
     bell: Arc<Bell>,
     group: ConsumerGroupMetadata,
@@ -51,19 +52,19 @@ struct Hands {
 
 /// Wakes the one who waits for it; rung before, it does not let him wait.
 #[derive(Default)]
-struct Bell {
+pub(super) struct Bell {
     rung: Mutex<bool>,
     heard: Condvar,
 }
 
 impl Bell {
-    fn ring(&self) {
+    pub(super) fn ring(&self) {
         *lock(&self.rung) = true;
         self.heard.notify_one();
     }
 
     /// Waits until it is rung, or long enough.
-    fn wait(&self, most: Duration) {
+    pub(super) fn wait(&self, most: Duration) {
         let waited = self.heard.wait_timeout_while(lock(&self.rung), most, |rung| !*rung);
         *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
     }
@@ -102,7 +103,7 @@ impl Owned {
         Ok(Self {
             inner,
             spec: spec.clone(),
-            hands: Some(Hands { producer, consumer, bell, group }),
+            hands: Some(Hands { producer, consumer: Held::new(consumer), bell, group }),
             epochs: (epoch + 1, None),
             position,
             read_to: position,

@@ -22,6 +22,13 @@ pub(super) fn forget_before(address: &str, topic: &str, partition: Partition, of
     }
 }
 
+/// Creates a topic as its owner might.
+pub(super) fn create(address: &str, name: &str, partitions: u32) {
+    let new = NewTopic::new(name, partitions as i32, TopicReplication::Fixed(1));
+    let made = runtime().block_on(admin(address).create_topics([&new], &options()));
+    made.expect("topics are made")[0].as_ref().expect("the topic is made");
+}
+
 /// Creates a topic for state that the broker compacts as soon as it can.
 pub(super) fn create_eager(address: &str, name: &str, partitions: u32) {
     let settings = [

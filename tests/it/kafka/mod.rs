@@ -6,6 +6,7 @@ mod crash;
 mod killed;
 mod members;
 mod owners;
+mod voice;
 mod work;
 
 use std::sync::Arc;

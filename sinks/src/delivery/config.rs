@@ -7,20 +7,20 @@ use trunkline_schemas::{Offset, Record, Topic};
 pub struct SinkConfig {
     /// Events in one request; GC takes 100 (`max.batch.size.surpassed`).
     pub max_events_per_request: usize,
-    /// Events of one conversation in one request. A restart must find the value it had before, or
-    /// a greater one: it says how many events may have been on the wire.
-    pub per_conversation: usize,
-    /// Requests in flight, over disjoint conversations.
+    /// Events of one key in one request. A restart must find the value it had before, or a greater
+    /// one: it says how many events may have been on the wire.
+    pub per_key: usize,
+    /// Requests in flight, over disjoint keys.
     pub max_waves_in_flight: usize,
     /// How often an event is sent that GC calls retryable, or that alone stays without an answer.
     pub max_attempts: u32,
-    /// How long the state of a conversation that is over is kept, milliseconds of append time.
+    /// How long the state of a key that is over is kept, milliseconds of append time.
     pub gravestone_ms: i64,
-    /// How long the state of a conversation whose legs never end is kept, milliseconds of append
-    /// time.
+    /// How long the state of a key that is never over is kept, milliseconds of append time.
     pub abandoned_ms: i64,
-    /// How long the own end of a party left alone is waited for, milliseconds of the sink's clock.
-    pub alone_grace_ms: i64,
+    /// How long the sink waits before it adds an event of its own (the end of a party left alone),
+    /// milliseconds of its clock.
+    pub grace_ms: i64,
     /// Commands that may wait in memory.
     pub max_waiting: usize,
 }
@@ -29,12 +29,12 @@ impl Default for SinkConfig {
     fn default() -> Self {
         Self {
             max_events_per_request: 100,
-            per_conversation: 1,
+            per_key: 1,
             max_waves_in_flight: 4,
             max_attempts: 20,
             gravestone_ms: 3_600_000,
             abandoned_ms: 7 * 86_400_000,
-            alone_grace_ms: 2_000,
+            grace_ms: 2_000,
             max_waiting: 10_000,
         }
     }
@@ -47,7 +47,7 @@ pub struct Counters {
     pub accepted: u64,
     /// Events GC refused for good, or that ran out of attempts.
     pub refused: u64,
-    /// Events not sent because the gate of their conversation was closed.
+    /// Events not sent because the gate of their key was closed.
     pub gated: u64,
     /// Resends refused after an attempt without an answer, counted as applied.
     pub assumed_applied: u64,
@@ -61,13 +61,13 @@ pub struct Counters {
     pub dead: u64,
     /// Errors GC reported for events that were not in the request.
     pub unknown_errors: u64,
-    /// Ends the sink made for a party left alone.
-    pub gate_ends: u64,
-    /// Holes in the numbering of a conversation.
+    /// Events the sink itself made: the end of a party left alone.
+    pub own_events: u64,
+    /// Holes in the numbering of a key.
     pub seq_gaps: u64,
     /// Requests given out.
     pub waves: u64,
-    /// Conversations whose state was forgotten although a leg was open.
+    /// Keys whose state was forgotten although they were not over.
     pub abandoned: u64,
 }
 
@@ -76,7 +76,7 @@ pub struct Counters {
 pub struct SinkStep {
     /// Outcomes and dead letters with their topics.
     pub outputs: Vec<(Topic, Record)>,
-    /// Changed state by conversation id, as JSON; `None` forgets it.
+    /// Changed state by key, as JSON; `None` forgets it.
     pub state: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     /// Offset of the oldest input record not done with.
     pub next: Offset,

@@ -1,17 +1,15 @@
 //! Waves: what goes out together, and what an answer means for each event of it.
 //!
 //! A request that is refused whole, or that stays unanswered while others are answered, is made
-//! smaller again and again until the event stands alone that spoils it: each of its conversations
-//! may then ride only in requests of that size. What is accepted on the way is free again.
+//! smaller again and again until the event stands alone that spoils it: each of its keys may
+//! then ride only in requests of that size. What is accepted on the way is free again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trunkline_schemas::ConversationCommand;
-
-use super::ConversationSink;
+use super::Sink;
 use super::finish::{CODE_REFUSED, CODE_RETRIES_EXHAUSTED, CODE_TOO_LARGE, CODE_UNANSWERED, End};
-use super::gate::Gate;
-use super::live::{Conversation, Item};
+use super::lane::{Item, Lane};
+use super::rules::{Knowledge, Rules};
 use crate::genesys_cloud::retry::{backoff_ms, retry_after_ms};
 use crate::genesys_cloud::{Answer, EventError};
 
@@ -32,17 +30,17 @@ pub type WaveId = u64;
 
 /// Events that go out in one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wave {
-    /// Its name, for [`ConversationSink::answered`].
+pub struct Wave<C> {
+    /// Its name, for [`Sink::answered`].
     pub id: WaveId,
-    /// The events; of each conversation in order.
-    pub commands: Vec<ConversationCommand>,
+    /// The events, all for one path; of each key in order.
+    pub commands: Vec<C>,
 }
 
 /// The waves in flight, and what concerns all of them.
 #[derive(Debug, Default)]
 pub(super) struct Flight {
-    /// Conversations and how many of their events, by wave.
+    /// Keys and how many of their events, by wave.
     waves: BTreeMap<WaveId, Vec<(String, usize)>>,
     last_id: WaveId,
     /// Answers that said something of events; the measure of "others were answered".
@@ -70,19 +68,18 @@ enum Said {
     Retryable { why: String },
 }
 
-impl ConversationSink {
-    /// Whether [`ConversationSink::next_wave`] has something to give: then the leave of the
+impl<R: Rules> Sink<R> {
+    /// Whether [`Sink::next_wave`] has something to give: then the leave of the
     /// allowance is worth taking.
     pub fn ready(&self, now_ms: i64) -> bool {
         self.has_seat() && now_ms >= self.flight.closed_until_ms && {
-            let can_go = |c: &Conversation| !c.changed && c.not_before_ms <= now_ms;
-            self.listed().any(can_go)
+            self.listed().any(|lane| !lane.changed && lane.not_before_ms <= now_ms)
         }
     }
 
     /// The next request, oldest commands first, or `None` if there is nothing to send now: see
-    /// [`ConversationSink::wake_at`].
-    pub fn next_wave(&mut self, now_ms: i64) -> Option<Wave> {
+    /// [`Sink::wake_at`].
+    pub fn next_wave(&mut self, now_ms: i64) -> Option<Wave<R::Command>> {
         if !self.has_seat() || now_ms < self.flight.closed_until_ms {
             return None;
         }
@@ -94,9 +91,9 @@ impl ConversationSink {
         self.counters.waves += 1;
         let mut commands = Vec::new();
         for (key, take) in &parts {
-            let Some(c) = self.conversations.get_mut(key) else { continue };
-            c.in_flight = *take;
-            for item in c.waiting.iter_mut().take(*take) {
+            let Some(lane) = self.lanes.get_mut(key) else { continue };
+            lane.in_flight = *take;
+            for item in lane.waiting.iter_mut().take(*take) {
                 self.counters.retries += u64::from(item.attempts > 0);
                 item.attempts = item.attempts.saturating_add(1);
                 commands.extend(item.told.iter().cloned());
@@ -150,17 +147,20 @@ impl ConversationSink {
     /// answered, milliseconds since 1970; in the past if they are now. `None`: not before something
     /// is offered or answered.
     pub fn wake_at(&self) -> Option<i64> {
-        let alone = self.alone.iter().filter_map(|key| self.conversations.get(key));
-        let decide = alone.map(|c| c.alone_due_ms.unwrap_or(0)).min();
+        let owing = self.owing.iter().filter_map(|key| self.lanes.get(key));
+        let decide = owing.map(|lane| lane.owes_due_ms.unwrap_or(0)).min();
         let closed = self.flight.closed_until_ms;
-        let send = self.listed().filter(|c| !c.changed).map(|c| c.not_before_ms.max(closed));
+        let send = self.listed().filter(|lane| !lane.changed);
+        let send = send.map(|lane| lane.not_before_ms.max(closed));
         let send = if self.has_seat() { send.min() } else { None };
         let commit = (!self.changed.is_empty()).then_some(0);
         [decide, send, commit].into_iter().flatten().min()
     }
 
-    fn listed(&self) -> impl Iterator<Item = &Conversation> {
-        self.ready.iter().filter_map(|(_, key)| self.conversations.get(key))
+    /// The keys whose head could be told.
+    fn listed(&self) -> impl Iterator<Item = &Lane<R>> {
+        let lanes = self.ready.iter().filter_map(|(_, key)| self.lanes.get(key));
+        lanes.filter(|lane| lane.head().is_some_and(|command| self.rules.can_tell(command)))
     }
 
     fn has_seat(&self) -> bool {
@@ -169,18 +169,25 @@ impl ConversationSink {
         self.flight.waves.len() < seats
     }
 
-    /// The conversations of the next wave and how many events of each.
+    /// The keys of the next wave and how many events of each: the oldest that may go decides by
+    /// which path.
     fn choose(&self, now_ms: i64) -> Vec<(String, usize)> {
         let mut parts = Vec::new();
         let mut count = 0;
         let mut size = self.config.max_events_per_request;
+        let mut path = None;
         for (_, key) in &self.ready {
-            let Some(c) = self.conversations.get(key) else { continue };
-            let fits = c.ride_limit.unwrap_or(size).min(size);
-            if c.changed || c.not_before_ms > now_ms || count >= fits {
+            let Some(lane) = self.lanes.get(key) else { continue };
+            let fits = lane.ride_limit.unwrap_or(size).min(size);
+            if lane.changed || lane.not_before_ms > now_ms || count >= fits {
                 continue;
             }
-            let take = self.sendable(c).min(fits - count);
+            let Some(own) = lane.head().map(R::path) else { continue };
+            let take = self.sendable(lane, path.unwrap_or(own)).min(fits - count);
+            if take == 0 {
+                continue;
+            }
+            path = Some(own);
             size = fits;
             count += take;
             parts.push((key.clone(), take));
@@ -191,14 +198,13 @@ impl ConversationSink {
         parts
     }
 
-    /// How many events from the front may go together.
-    fn sendable(&self, c: &Conversation) -> usize {
-        let most = match c.memory.gate {
-            Gate::Open => self.config.per_conversation.max(1),
-            // The next one may have to be gated, depending on the answer to this one.
-            Gate::Closed => 1,
-        };
-        c.waiting.iter().take(most).take_while(|item| item.told.is_ok()).count()
+    /// How many events from the front may go together, and by this path.
+    fn sendable(&self, lane: &Lane<R>, path: &str) -> usize {
+        let is_careful = lane.memory.known.is_careful();
+        let most = if is_careful { 1 } else { self.config.per_key.max(1) };
+        let goes = |command: &R::Command| R::path(command) == path && self.rules.can_tell(command);
+        let waiting = lane.waiting.iter().take(most);
+        waiting.take_while(|item| item.told.as_ref().is_ok_and(goes)).count()
     }
 
     /// What an answer means for the requests to come.
@@ -262,7 +268,8 @@ impl ConversationSink {
         let mut seen = BTreeSet::new();
         for (key, take) in parts {
             self.judge(&key, take, now_ms, jitter, &mut |item| {
-                let Some(error) = by_id.get(item.event_id()) else { return Said::Accepted };
+                let id = item.told.as_ref().map_or("", R::event_id);
+                let Some(error) = by_id.get(id) else { return Said::Accepted };
                 seen.insert(error.event_id.clone());
                 if error.retryable {
                     Said::Retryable { why: error.message.clone() }
@@ -279,7 +286,7 @@ impl ConversationSink {
         &mut self,
         parts: &[(String, usize)],
         events: usize,
-        said: &mut dyn FnMut(&mut Item) -> Said,
+        said: &mut dyn FnMut(&mut Item<R::Command>) -> Said,
     ) {
         if let ([(key, _)], 1) = (parts, events) {
             // What was said is final, so there is nothing to wait for: no time, no jitter.
@@ -287,24 +294,25 @@ impl ConversationSink {
             return;
         }
         for (key, _) in parts {
-            if let Some(c) = self.conversations.get_mut(key) {
-                c.ride_limit = Some((events / 2).max(1));
+            if let Some(lane) = self.lanes.get_mut(key) {
+                lane.ride_limit = Some((events / 2).max(1));
             }
             self.land(key);
         }
     }
 
-    /// Ends the flight of a conversation's events, each by what was said of it.
+    /// Ends the flight of a key's events, each by what was said of it.
     fn judge(
         &mut self,
         key: &str,
         take: usize,
         now_ms: i64,
         jitter: f64,
-        said: &mut dyn FnMut(&mut Item) -> Said,
+        said: &mut dyn FnMut(&mut Item<R::Command>) -> Said,
     ) {
-        let Some(c) = self.conversations.get_mut(key) else { return };
-        let flown: Vec<Item> = c.waiting.drain(..take.min(c.waiting.len())).collect();
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        let flown: Vec<Item<R::Command>> =
+            lane.waiting.drain(..take.min(lane.waiting.len())).collect();
         let mut ends = Vec::new();
         let mut kept = Vec::new();
         for mut item in flown {
@@ -324,17 +332,17 @@ impl ConversationSink {
                 }
             }
         }
-        c.ride_limit = None;
-        c.strikes = 0;
-        c.strike_mark = None;
+        lane.ride_limit = None;
+        lane.strikes = 0;
+        lane.strike_mark = None;
         if kept.is_empty() {
-            c.failures = 0;
+            lane.failures = 0;
         } else {
-            c.failures = c.failures.saturating_add(1);
-            c.not_before_ms = now_ms.saturating_add(backoff_ms(c.failures, jitter));
+            lane.failures = lane.failures.saturating_add(1);
+            lane.not_before_ms = now_ms.saturating_add(backoff_ms(lane.failures, jitter));
         }
         for item in kept.into_iter().rev() {
-            c.waiting.push_front(item);
+            lane.waiting.push_front(item);
         }
         for (item, end) in ends {
             self.finish(key, item, end);
@@ -342,8 +350,8 @@ impl ConversationSink {
         self.land(key);
     }
 
-    /// The events of a conversation may or may not have been applied: they are sent again, the same
-    /// ids in the same order, after a wait of this conversation alone.
+    /// The events of a key may or may not have been applied: they are sent again, the same
+    /// ids in the same order, after a wait of this key alone.
     fn unanswered(
         &mut self,
         key: &str,
@@ -353,22 +361,22 @@ impl ConversationSink {
         now_ms: i64,
         jitter: f64,
     ) {
-        let Some(c) = self.conversations.get_mut(key) else { return };
-        for item in c.waiting.iter_mut().take(take) {
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        for item in lane.waiting.iter_mut().take(take) {
             item.ambiguous = true;
         }
-        c.failures = c.failures.saturating_add(1);
-        c.not_before_ms = now_ms.saturating_add(backoff_ms(c.failures, jitter));
+        lane.failures = lane.failures.saturating_add(1);
+        lane.not_before_ms = now_ms.saturating_add(backoff_ms(lane.failures, jitter));
         // While nobody is answered the fault is not in the events.
-        let others = c.strike_mark.replace(self.flight.answered);
-        c.strikes += u32::from(others.is_some_and(|mark| mark < self.flight.answered));
-        if c.strikes >= STRIKES_BEFORE_SMALLER {
-            c.ride_limit = Some((events / 4).max(1));
+        let others = lane.strike_mark.replace(self.flight.answered);
+        lane.strikes += u32::from(others.is_some_and(|mark| mark < self.flight.answered));
+        if lane.strikes >= STRIKES_BEFORE_SMALLER {
+            lane.ride_limit = Some((events / 4).max(1));
         }
-        if c.strikes >= self.config.max_attempts && events == 1 {
-            c.strikes = 0;
-            c.ride_limit = None;
-            if let Some(item) = c.waiting.pop_front() {
+        if lane.strikes >= self.config.max_attempts && events == 1 {
+            lane.strikes = 0;
+            lane.ride_limit = None;
+            if let Some(item) = lane.waiting.pop_front() {
                 let end = End::Refused { code: CODE_UNANSWERED, why: why.to_owned() };
                 self.finish(key, item, end);
             }
@@ -377,8 +385,8 @@ impl ConversationSink {
     }
 
     fn land(&mut self, key: &str) {
-        if let Some(c) = self.conversations.get_mut(key) {
-            c.in_flight = 0;
+        if let Some(lane) = self.lanes.get_mut(key) {
+            lane.in_flight = 0;
         }
         self.settle(key);
     }

@@ -1,12 +1,11 @@
 //! What is written down of an event that is done with: its outcome and, where it was not applied,
 //! the dead letter.
 
+use trunkline_schemas::codec::Schemed;
 use trunkline_schemas::time::iso_millis;
-use trunkline_schemas::{
-    ConversationCommand, Outcome, OutcomeStatus, Record, Stored, Topic, codec, topics,
-};
+use trunkline_schemas::{OutcomeStatus, Record, Stored, Topic, codec};
 
-use super::STAGE;
+use super::rules::{Fate, Rules};
 
 /// The longest text of Genesys Cloud that is kept, characters.
 pub const MAX_WHY_CHARS: usize = 500;
@@ -45,26 +44,24 @@ pub(super) enum End {
 
 /// An event that is done with.
 #[derive(Clone, Debug)]
-pub(super) struct Finished {
+pub(super) struct Finished<C> {
     pub(super) key: String,
-    pub(super) command: Option<ConversationCommand>,
+    pub(super) command: Option<C>,
     /// Its record; the sink's own events have none.
     pub(super) stored: Option<Stored>,
     pub(super) attempts: i32,
     pub(super) end: End,
 }
 
-impl Finished {
+impl<C: Schemed> Finished<C> {
     /// Its records, dated by the sink's clock.
-    pub(super) fn records(self, now_ms: i64) -> Vec<(Topic, Record)> {
+    pub(super) fn records<R: Rules<Command = C>>(self, now_ms: i64) -> Vec<(Topic, Record)> {
         let mut records = Vec::new();
-        if let Some(outcome) = self.outcome(now_ms) {
-            let record = codec::record(self.key.as_bytes(), &outcome)
-                .expect("an outcome fits its built-in schema");
-            records.push((topics::OUTCOME_CONVERSATION, record));
+        if let (Some(command), Some(fate)) = (&self.command, self.fate(now_ms)) {
+            records.push((R::OUTCOME, R::outcome(command, fate)));
         }
         if let Some((code, why)) = self.cause_of_death() {
-            records.push((topics::DEAD_CONVERSATION_SINK, self.dead_letter(code, &why, now_ms)));
+            records.push((R::DEAD, self.dead_letter::<R>(code, &why, now_ms)));
         }
         records
     }
@@ -81,35 +78,23 @@ impl Finished {
         }
     }
 
-    fn outcome(&self, now_ms: i64) -> Option<Outcome> {
+    fn fate(&self, at_ms: i64) -> Option<Fate> {
         let (status, code, reason) = match &self.end {
             End::Duplicate | End::Undecodable { .. } => return None,
             End::Applied => (OutcomeStatus::Accepted, None, None),
             End::Assumed { why } => {
-                (OutcomeStatus::AssumedApplied, Some(CODE_ASSUMED_APPLIED), Some(why.clone()))
+                (OutcomeStatus::AssumedApplied, Some(CODE_ASSUMED_APPLIED), Some(why))
             }
-            End::Refused { code, why } => (OutcomeStatus::Refused, Some(*code), Some(why.clone())),
+            End::Refused { code, why } => (OutcomeStatus::Refused, Some(*code), Some(why)),
             End::Gated => (OutcomeStatus::Gated, Some(CODE_GATED), None),
         };
-        let command = self.command.as_ref()?;
-        Some(Outcome {
-            status,
-            conversation_id: command.conversation_id.clone(),
-            call_uuid: command.call_uuid.clone(),
-            domain: command.domain.clone(),
-            event_id: Some(command.event_id.clone()),
-            seq: self.stored.is_some().then_some(command.seq),
-            event: Some(command.event.array().to_owned()),
-            code: code.map(str::to_owned),
-            reason: reason.map(|r| short(&r)),
-            attempts: self.attempts,
-            at_ms: now_ms,
-        })
+        let (reason, attempts) = (reason.map(|why| short(why)), self.attempts);
+        Some(Fate { status, code, reason, attempts, at_ms, is_own: self.stored.is_none() })
     }
 
     /// The original record, untouched, and where it died of what (DESIGN law 7).
-    fn dead_letter(self, code: &str, why: &str, now_ms: i64) -> Record {
-        let source = self.stored.as_ref().map_or_else(|| STAGE.to_owned(), Stored::place);
+    fn dead_letter<R: Rules<Command = C>>(self, code: &str, why: &str, now_ms: i64) -> Record {
+        let source = self.stored.as_ref().map_or_else(|| R::STAGE.to_owned(), Stored::place);
         let record = match (self.stored, &self.command) {
             (Some(stored), _) => stored.record,
             (None, Some(command)) => codec::record(self.key.as_bytes(), command)
@@ -117,7 +102,7 @@ impl Finished {
             (None, None) => Record::tombstone(self.key.as_bytes()),
         };
         record
-            .with_header("dead-stage", STAGE)
+            .with_header("dead-stage", R::STAGE)
             .with_header("dead-code", code)
             .with_header("dead-why", short(why))
             .with_header("dead-source", source)

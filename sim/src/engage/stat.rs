@@ -1,0 +1,443 @@
+//! The Stat Servers of the site: what agents do, as two statistics each, over JSON lines. A client
+//! names agents; it is told the present values of those, then every change. Primary and backup know
+//! the same, each under its own name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::day::{Day, Doing};
+use super::feed::line_of;
+use super::plan::{Draw, MS, Micros};
+use super::play::Beat;
+use super::site::{Agent, SWITCH};
+
+/// The primary Stat Server.
+pub const STAT_SERVER: &str = "stat1";
+/// The backup.
+pub const BACKUP_STAT_SERVER: &str = "stat1b";
+
+/// Longest line of a client.
+const LINE_BYTES_MAX: usize = (1 << 20) + (4 << 10);
+/// Clients of one server at a time.
+const CLIENTS_MAX: usize = 64;
+/// How long a client may take to say hello.
+const HELLO_WAIT: Duration = Duration::from_secs(10);
+/// A line is sent at least this often.
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(1);
+/// Pause after the system refused to accept a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Changes looked at in one go.
+const SCAN_MAX: usize = 4_096;
+/// The second statistic comes so much after the first, or before it, at most (real time).
+const APART_MAX_MS: u64 = 150;
+/// The draws of the order of the statistics are apart from all others.
+const DRAWS: u64 = 1 << 41;
+
+/// The value of one statistic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Statistic {
+    Status(u32),
+    Reasons(Option<(&'static str, &'static str)>),
+}
+
+/// A change of one statistic of one agent.
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    agent: usize,
+    /// When, microseconds since 1970.
+    at_us: i64,
+    value: Statistic,
+}
+
+/// What all Stat Servers of the site know.
+#[derive(Debug)]
+pub(super) struct Board {
+    agents: Vec<Agent>,
+    numbers: BTreeMap<String, usize>,
+    told: RwLock<Told>,
+    said: watch::Sender<usize>,
+    /// Since when nobody is logged in, microseconds since 1970.
+    begun_us: i64,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    changes: Vec<Change>,
+    /// The last change of each statistic, by agent.
+    status: BTreeMap<usize, Change>,
+    reasons: BTreeMap<usize, Change>,
+}
+
+impl Board {
+    pub(super) fn new(agents: &[Agent], begun_us: i64) -> Self {
+        let names = agents.iter().map(|agent| agent.employee.clone());
+        Self {
+            agents: agents.to_vec(),
+            numbers: names.zip(0..).collect(),
+            told: RwLock::default(),
+            said: watch::Sender::new(0),
+            begun_us,
+        }
+    }
+
+    fn say(&self, new: &[Change]) {
+        let mut told = self.told.write().unwrap_or_else(PoisonError::into_inner);
+        for change in new {
+            let last = match change.value {
+                Statistic::Status(_) => &mut told.status,
+                Statistic::Reasons(_) => &mut told.reasons,
+            };
+            last.insert(change.agent, *change);
+            told.changes.push(*change);
+        }
+        self.said.send_replace(told.changes.len());
+    }
+}
+
+/// A Stat Server.
+#[derive(Debug)]
+pub(super) struct StatServer {
+    name: &'static str,
+    /// Seconds since 1970.
+    started_at: i64,
+    board: Arc<Board>,
+    /// Set when the process ends.
+    ended: CancellationToken,
+}
+
+impl StatServer {
+    pub(super) fn new(name: &'static str, started_at: i64, board: &Arc<Board>) -> Self {
+        Self { name, started_at, board: Arc::clone(board), ended: CancellationToken::new() }
+    }
+
+    /// Ends the process.
+    pub(super) fn end(&self) {
+        self.ended.cancel();
+    }
+
+    /// A change as it is told when it happens.
+    fn line(&self, change: &Change) -> String {
+        self.line_at(&self.board.agents[change.agent].employee, change, change.at_us)
+    }
+
+    fn line_at(&self, employee: &str, change: &Change, time_us: i64) -> String {
+        let time = |us: i64| {
+            json!({"TimeinSecs": us.div_euclid(1_000_000),
+                                    "TimeinuSecs": us.rem_euclid(1_000_000)})
+        };
+        let mut event = json!({
+            "id": "EventInfo", "Server": self.name, "time": time(time_us), "AgentId": employee,
+            "Since": change.at_us.div_euclid(1_000_000),
+        });
+        match change.value {
+            Statistic::Status(status) => {
+                let dn = &self.board.agents[change.agent].dn;
+                event["Statistic"] = json!("CurrentState");
+                event["AgentStatus"] = json!(status);
+                event["DnStatuses"] = json!([{"DN": dn, "Switch": SWITCH, "Status": status}]);
+            }
+            Statistic::Reasons(reason) => {
+                let pairs = reason.map(|(key, value)| (key.to_owned(), json!(value)));
+                event["Statistic"] = json!("CurrentStateReasons");
+                event["Reasons"] = Value::Object(pairs.into_iter().collect());
+            }
+        }
+        line_of(&json!({"source": self.name, "stream": "stat", "event": event}))
+    }
+
+    /// Both statistics of these agents as they are, and up to which change that is.
+    fn present(&self, agents: &BTreeSet<String>, now_us: i64) -> (String, usize) {
+        let told = self.board.told.read().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = String::new();
+        for employee in agents {
+            let Some(agent) = self.board.numbers.get(employee).copied() else {
+                lines.push_str(&self.unmonitored(employee, now_us));
+                continue;
+            };
+            let at_us = self.board.begun_us;
+            let logged_out = Statistic::Status(Doing::LoggedOut.status());
+            let status = Change { agent, at_us, value: logged_out };
+            let reasons = Change { agent, at_us, value: Statistic::Reasons(None) };
+            for change in [
+                told.status.get(&agent).copied().unwrap_or(status),
+                told.reasons.get(&agent).copied().unwrap_or(reasons),
+            ] {
+                lines.push_str(&self.line_at(employee, &change, now_us));
+            }
+        }
+        (lines, told.changes.len())
+    }
+
+    /// Of somebody who is at no switch of this server.
+    fn unmonitored(&self, employee: &str, now_us: i64) -> String {
+        let time = json!({"TimeinSecs": now_us.div_euclid(1_000_000),
+                          "TimeinuSecs": now_us.rem_euclid(1_000_000)});
+        let event = |statistic: &str, key: &str, value: &Value| {
+            let event = json!({
+                "id": "EventInfo", "Server": self.name, "time": time, "AgentId": employee,
+                "Statistic": statistic, key: value,
+            });
+            line_of(&json!({"source": self.name, "stream": "stat", "event": event}))
+        };
+        event("CurrentState", "AgentStatus", &json!("NotMonitored"))
+            + &event("CurrentStateReasons", "Reasons", &json!({}))
+    }
+
+    /// Changes of these agents from `position` on, and where to read on.
+    fn read(&self, position: usize, agents: &BTreeSet<String>) -> (String, usize) {
+        let told = self.board.told.read().unwrap_or_else(PoisonError::into_inner);
+        let (mut lines, mut next) = (String::new(), position);
+        for change in told.changes[position..].iter().take(SCAN_MAX) {
+            next += 1;
+            if agents.contains(&self.board.agents[change.agent].employee) {
+                lines.push_str(&self.line(change));
+            }
+        }
+        (lines, next)
+    }
+}
+
+/// Serves the clients of a server until it ends. `present` counts the clients that said hello and
+/// are still there.
+pub(super) async fn serve(
+    listener: TcpListener,
+    server: Arc<StatServer>,
+    present: Arc<watch::Sender<usize>>,
+    stop: CancellationToken,
+) {
+    let places = Arc::new(Semaphore::new(CLIENTS_MAX));
+    let clients = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            () = server.ended.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(server = server.name, %error, "cannot accept a client");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        let (server, present, stop) = (Arc::clone(&server), Arc::clone(&present), stop.clone());
+        clients.spawn(async move {
+            let _place = place;
+            let work = attend(stream, &server, &present);
+            // A client that goes away is nothing to worry about.
+            if let Some(Err(error)) = stop.run_until_cancelled(work).await {
+                tracing::debug!(server = server.name, %error, "a client went away");
+            }
+        });
+    }
+    drop(listener);
+    clients.close();
+    clients.wait().await;
+}
+
+#[derive(Debug, Deserialize)]
+struct Opening {
+    hello: Hello,
+}
+
+#[derive(Debug, Deserialize)]
+struct Hello {
+    role: String,
+    agents: BTreeSet<String>,
+}
+
+/// What a client says later.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+enum Wish {
+    Open(BTreeSet<String>),
+    Close(BTreeSet<String>),
+}
+
+async fn attend(
+    mut stream: TcpStream,
+    server: &StatServer,
+    present: &watch::Sender<usize>,
+) -> io::Result<()> {
+    let (reader, mut writer) = stream.split();
+    let mut reader = BufReader::new(reader);
+    let mut line = Vec::new();
+    let hello = timeout(HELLO_WAIT, reader.read_until(b'\n', &mut line)).await;
+    hello.map_err(io::Error::from).and_then(|read| read)?;
+    let opening: Result<Opening, _> = serde_json::from_slice(&line);
+    let mut agents = match opening {
+        Ok(Opening { hello }) if hello.role == "stat" => hello.agents,
+        Ok(_) | Err(_) => {
+            let why = line_of(&json!({"error": "bad hello: a Stat Server has the role stat"}));
+            writer.write_all(why.as_bytes()).await?;
+            return writer.shutdown().await;
+        }
+    };
+    present.send_modify(|count| *count += 1);
+    let done = feed(server, &mut reader, &mut writer, &mut agents).await;
+    present.send_modify(|count| *count -= 1);
+    done
+}
+
+async fn feed(
+    server: &StatServer,
+    reader: &mut (impl AsyncBufReadExt + Unpin),
+    writer: &mut (impl AsyncWriteExt + Unpin),
+    agents: &mut BTreeSet<String>,
+) -> io::Result<()> {
+    let mut said = server.board.said.subscribe();
+    let welcome = json!({"welcome": {
+        "server": server.name, "serverStart": server.started_at, "resumed": false,
+    }});
+    let (now, mut position) = server.present(agents, super::now_micros());
+    let caught_up = line_of(&json!({"caughtUp": true}));
+    writer.write_all((line_of(&welcome) + &now + &caught_up).as_bytes()).await?;
+    let (mut sent_at, mut line) = (Instant::now(), Vec::new());
+    loop {
+        let (lines, next) = server.read(position, agents);
+        let moved = next > position;
+        position = next;
+        if !lines.is_empty() {
+            writer.write_all(lines.as_bytes()).await?;
+            sent_at = Instant::now();
+        }
+        if moved {
+            tokio::task::yield_now().await;
+            continue;
+        }
+        // Fails only when the board is gone, and with it everything.
+        let more = async { said.wait_for(|end| *end > position).await.is_ok() };
+        tokio::select! {
+            biased;
+            () = server.ended.cancelled() => return Ok(()),
+            more = more => if !more { return Ok(()); },
+            // What was read of a line stays in it if something else comes first.
+            read = reader.read_until(b'\n', &mut line) => {
+                if read? == 0 { return Ok(()); }
+                if line.ends_with(b"\n") {
+                    if let Some(opened) = wish(&line, agents)? {
+                        let (lines, _) = server.present(&opened, super::now_micros());
+                        writer.write_all(lines.as_bytes()).await?;
+                        sent_at = Instant::now();
+                    }
+                    line.clear();
+                } else if line.len() > LINE_BYTES_MAX {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a line is too long"));
+                }
+            }
+            () = sleep_until(sent_at + KEEP_ALIVE_EVERY) => {
+                writer.write_all(line_of(&json!({"keepAlive": true})).as_bytes()).await?;
+                sent_at = Instant::now();
+            }
+        }
+    }
+}
+
+/// Takes what a client wishes; returns the agents that are open only now.
+fn wish(line: &[u8], agents: &mut BTreeSet<String>) -> io::Result<Option<BTreeSet<String>>> {
+    let wish: Wish = serde_json::from_slice(line)?;
+    Ok(match wish {
+        Wish::Open(new) => {
+            let opened: BTreeSet<String> = new.difference(agents).cloned().collect();
+            agents.extend(new);
+            Some(opened)
+        }
+        Wish::Close(old) => {
+            agents.retain(|agent| !old.contains(agent));
+            None
+        }
+    })
+}
+
+/// All that the Stat Servers say, in its order.
+#[derive(Debug)]
+pub(super) struct Sayings(Vec<Saying>);
+
+#[derive(Clone, Copy, Debug)]
+struct Saying {
+    said: Micros,
+    agent: usize,
+    at: Micros,
+    value: Statistic,
+}
+
+impl Sayings {
+    /// The two statistics have no order between them; each has its own.
+    pub(super) fn new(seed: u64, days: &[Day], speed: f64) -> Self {
+        let mut draw = Draw::new(seed, DRAWS);
+        let mut sayings = Vec::new();
+        for (agent, Day(day)) in days.iter().enumerate() {
+            let mut reason = None;
+            for (at, doing) in day {
+                let (given, was) = (doing.reason(), reason);
+                reason = given;
+                let apart = draw.below(APART_MAX_MS + 1) * MS;
+                let later = at + (apart as f64 * speed) as Micros;
+                // A reason may be told first; that there is none any more is told last.
+                let is_first = given.is_some() && draw.below(2) == 0;
+                let (status_said, reasons_said) = match (given == was, is_first) {
+                    (true, _) => (*at, None),
+                    (false, true) => (later, Some(*at)),
+                    (false, false) if given.is_some() => (*at, Some(later)),
+                    (false, false) => (*at, Some(*at)),
+                };
+                let value = Statistic::Status(doing.status());
+                sayings.push(Saying { said: status_said, agent, at: *at, value });
+                sayings.extend(reasons_said.map(|said| Saying {
+                    said,
+                    agent,
+                    at: *at,
+                    value: Statistic::Reasons(given),
+                }));
+            }
+        }
+        sayings.sort_by_key(|saying| saying.said);
+        Self(sayings)
+    }
+
+    /// In the middle third of all that is said, the moment in the middle of the longest silence.
+    pub(super) fn quiet_moment(&self) -> Micros {
+        let third = self.0.len() / 3;
+        let middle = &self.0[third..self.0.len() - third];
+        let longest = middle.windows(2).max_by_key(|pair| pair[1].said - pair[0].said);
+        longest.map_or(0, |pair| pair[0].said.midpoint(pair[1].said))
+    }
+}
+
+/// Says everything at its time. At `fails`, the primary ends.
+pub(super) async fn play(
+    board: &Board,
+    sayings: &Sayings,
+    beat: Beat,
+    fails: Option<(Micros, Arc<StatServer>)>,
+    over: &watch::Sender<bool>,
+) {
+    let began = Instant::now();
+    let reached = async |at: Micros| {
+        sleep_until(began + Duration::from_micros(beat.real(at))).await;
+    };
+    let mut fails = fails;
+    for saying in &sayings.0 {
+        if let Some((at, server)) = fails.take_if(|(at, _)| *at <= saying.said) {
+            reached(at).await;
+            server.end();
+        }
+        reached(saying.said).await;
+        let Saying { agent, at, value, .. } = *saying;
+        board.say(&[Change { agent, at_us: beat.wall(at), value }]);
+    }
+    over.send_replace(true);
+}

@@ -1,0 +1,99 @@
+//! Which agents are in scope while the process runs: the directory's file is looked at, and when it
+//! has changed, announced anew to the processor of agents and told to the Stat Server links, which
+//! open and close what they have to.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::MissedTickBehavior;
+use trunkline_schemas::Partition;
+use trunkline_schemas::directory::DirectoryFile;
+use trunkline_schemas::topics::RAW_AGENT;
+
+use super::{Shell, announce};
+use crate::config::directory;
+
+/// Between two looks at the file.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// The agents of a directory.
+pub fn agents(directory: &DirectoryFile) -> BTreeSet<String> {
+    directory.agents.iter().map(|agent| agent.employee_id.clone()).collect()
+}
+
+/// The domain whose directory is followed.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    /// Its name.
+    pub domain: String,
+    /// Its partition.
+    pub partition: Partition,
+    /// The file of its directory.
+    pub file: PathBuf,
+}
+
+/// Follows a directory until the process stops. A file that is wrong changes nothing.
+pub async fn follow(shell: Shell, followed: Followed, wanted: watch::Sender<BTreeSet<String>>) {
+    let mut interval = tokio::time::interval(LOOK);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    // What was read at the start may be older than the file: the first look announces what is new.
+    let mut known = None;
+    loop {
+        tokio::select! {
+            biased;
+            () = shell.stop.cancelled() => break,
+            _ = interval.tick() => {}
+        }
+        let now = stamp(&followed.file);
+        if now.is_none() || now == known {
+            continue;
+        }
+        let (shell, by) = (shell.clone(), followed.clone());
+        match spawn_blocking(move || read(&shell, &by)).await {
+            Ok(Ok(agents)) => {
+                known = now;
+                wanted.send_if_modified(|old| {
+                    let differs = *old != agents;
+                    *old = agents;
+                    differs
+                });
+            }
+            Ok(Err(Unread::File(why))) => {
+                known = now; // it is said once
+                let domain = &followed.domain;
+                tracing::warn!(domain, why, "the directory is wrong and stays as it was");
+            }
+            Ok(Err(Unread::Log(why))) => {
+                tracing::warn!(why, "the directory cannot be announced yet");
+            }
+            Err(error) => tracing::warn!(%error, "the directory could not be read"),
+        }
+    }
+}
+
+/// When the file was last changed, and its length.
+fn stamp(file: &Path) -> Option<(SystemTime, u64)> {
+    let about = std::fs::metadata(file).ok()?;
+    Some((about.modified().ok()?, about.len()))
+}
+
+enum Unread {
+    /// The file is wrong.
+    File(String),
+    /// The log takes nothing.
+    Log(String),
+}
+
+fn read(shell: &Shell, followed: &Followed) -> Result<BTreeSet<String>, Unread> {
+    let directory = directory::load(&followed.file).map_err(|errors| {
+        let first = errors.first().map(|e| format!("{}: {}", e.code, e.text));
+        Unread::File(first.unwrap_or_default())
+    })?;
+    let place = (RAW_AGENT, followed.partition);
+    announce::announce(shell, &followed.domain, place, &directory)
+        .map_err(|error| Unread::Log(error.to_string()))?;
+    Ok(agents(&directory))
+}
