@@ -210,7 +210,7 @@ pub(super) fn configdb(
         database: database?,
         schema: schema?,
         user: user?,
-        password: password?,
+        password: password.ok()?,
         ca_file,
         timeout: Duration::from_secs(timeout?),
         profile: profile?,
@@ -224,11 +224,14 @@ pub(super) fn configdb(
     })
 }
 
+/// A problem that was reported.
+struct Reported;
+
 /// The password; there need not be one.
 fn password(
     section: &mut Reader<'_>,
     environment: &dyn Fn(&str) -> Option<String>,
-) -> Option<Option<Password>> {
+) -> Result<Option<Password>, Reported> {
     let document = section.document();
     let has_both = section.has("password_file") && section.has("password_env");
     let file = section.text("password_file").check(|written| {
@@ -243,10 +246,12 @@ fn password(
     if has_both {
         let said = "`password_file` and `password_env` exclude each other";
         env.check(|_| Err::<Password, _>(Flaw::new(Code::Contradiction, said)));
-        return None;
+        return Err(Reported);
     }
-    let (file, env) = (file.or(None), env.or(None));
-    Some(file?.or(env?))
+    match (file.or(None), env.or(None)) {
+        (Some(file), Some(env)) => Ok(file.or(env)),
+        (None, _) | (_, None) => Err(Reported),
+    }
 }
 
 fn unusable(path: &Path, said: &str) -> Flaw {

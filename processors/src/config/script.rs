@@ -286,6 +286,8 @@ impl Parser<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Sales 5, Support 0, Spanish 3 and nothing else.
@@ -373,5 +375,55 @@ mod tests {
         let script = r#"Skill("B") > Skill("A") | ~(SkillExists("C") & LoggedIn("D") & 1 = 1)"#;
         let script = Script::parse(script).expect("an expression");
         assert_eq!(script.skills().into_iter().collect::<Vec<_>>(), ["A", "B", "C"]);
+    }
+
+    /// An expression, and whether it holds for who has the levels of [`level`]: worked out while it
+    /// is put together, not by the evaluator.
+    fn expression() -> impl Strategy<Value = (String, bool)> {
+        let names = prop_oneof![Just("Sales"), Just("Support"), Just("Spanish"), Just("French")];
+        let exists = names
+            .clone()
+            .prop_map(|name| (format!("SkillExists(\"{name}\")"), level(name).is_some()));
+        let compare = (names, 0..6_usize, -1..7_i64).prop_map(|(name, sign, number)| {
+            let (sign, has) = (["=", "!=", ">=", "<=", ">", "<"][sign], level(name).unwrap_or(0));
+            let order = has.cmp(&number);
+            let holds = match sign {
+                "=" => order.is_eq(),
+                "!=" => order.is_ne(),
+                ">=" => order.is_ge(),
+                "<=" => order.is_le(),
+                ">" => order.is_gt(),
+                _ => order.is_lt(),
+            };
+            (format!("Skill(\"{name}\"){sign}{number}"), holds)
+        });
+        prop_oneof![exists, compare].prop_recursive(5, 40, 3, |inner| {
+            prop_oneof![
+                inner.clone().prop_map(|(text, holds)| (format!("~ ({text})"), !holds)),
+                prop::collection::vec(inner.clone(), 1..4).prop_map(|parts| {
+                    let texts: Vec<_> = parts.iter().map(|(text, _)| format!("({text})")).collect();
+                    (texts.join(" & "), parts.iter().all(|(_, holds)| *holds))
+                }),
+                prop::collection::vec(inner, 1..4).prop_map(|parts| {
+                    let texts: Vec<_> = parts.iter().map(|(text, _)| format!("({text})")).collect();
+                    (texts.join("|"), parts.iter().any(|(_, holds)| *holds))
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn an_expression_holds_as_it_was_put_together((text, holds) in expression()) {
+            let script = Script::parse(&text).map_err(|e| TestCaseError::fail(e.to_string()))?;
+            prop_assert_eq!(script.holds(&level), Some(holds));
+        }
+
+        #[test]
+        fn any_text_is_an_expression_or_an_error(text in "[ SkilExsts()\"&|~=<>!0-9ü-]{0,60}") {
+            if let Err(error) = Script::parse(&text) {
+                prop_assert!(error.at <= text.len());
+            }
+        }
     }
 }
