@@ -303,8 +303,8 @@ pub struct Folder {
     pub parent: Option<i64>,
 }
 
-/// A poll of the database is all told: every object whose record stands before this one is as it was
-/// at one moment.
+/// A poll of the database is all told: every object whose record stands before this one is as it
+/// was at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Poll {

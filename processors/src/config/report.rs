@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReportCode {
-    /// None of User Name, Employee ID and E-Mail of a person is a valid e-mail address, so it is not
-    /// synchronised (seed 003, "Person Details"). A user that stood for it stays as it was.
+    /// None of User Name, Employee ID and E-Mail of a person is a valid e-mail address, so it is
+    /// not synchronised (seed 003, "Person Details"). A user that stood for it stays as it was.
     NoEMail,
     /// Names that differ only in case: the objects share one of Genesys Cloud (seed 003,
     /// "Case-Sensitivity of Object Names").

@@ -11,8 +11,8 @@
 //!
 //! The functions and operators are those that Stat Server documents; that `&` binds closer than `|`
 //! and `~` takes the whole comparison is an assumption. So is that somebody without a skill has it
-//! at level 0, which is why there is `SkillExists`. `LoggedIn` depends on what agents do, not on the
-//! configuration: an expression with it cannot be decided here.
+//! at level 0, which is why there is `SkillExists`. `LoggedIn` depends on what agents do, not on
+//! the configuration: an expression with it cannot be decided here.
 
 use std::collections::BTreeSet;
 
