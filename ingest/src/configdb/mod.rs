@@ -10,6 +10,8 @@ pub mod probe;
 pub mod profile;
 pub mod query;
 pub mod rows;
+#[cfg(test)]
+mod rows_tests;
 
 use trunkline_schemas::Record;
 
