@@ -50,6 +50,7 @@ const META: &str = "meta";
 const OBJECT: &str = "object/";
 const TOLD: &str = "told/";
 const EXTENSION: &str = "row/";
+const REPORT: &str = "report/";
 
 /// What must outlive a restart beside objects.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -57,8 +58,6 @@ const EXTENSION: &str = "row/";
 struct Meta {
     /// The last poll that was concluded from.
     poll: Option<Poll>,
-    /// What was wrong then.
-    reports: Vec<Report>,
 }
 
 /// The processor of the one partition there is.
@@ -68,6 +67,8 @@ pub struct ConfigProcessor {
     engage: Engage,
     told: Wanted,
     extensions: BTreeMap<String, Extension>,
+    /// What is wrong, by the key of the state: a record each, for there may be many.
+    reports: BTreeMap<String, Report>,
     meta: Meta,
     /// Keys of the state that changed.
     changed: BTreeSet<String>,
@@ -96,8 +97,8 @@ impl ConfigProcessor {
     }
 
     /// What is wrong with the configuration.
-    pub fn reports(&self) -> &[Report] {
-        &self.meta.reports
+    pub fn reports(&self) -> impl Iterator<Item = &Report> {
+        self.reports.values()
     }
 
     fn take(&mut self, stored: &Stored) -> Result<(), String> {
@@ -129,7 +130,7 @@ impl ConfigProcessor {
                 self.meta.poll = Some(poll);
                 self.tell(conclusion, at_ms);
             }
-            Err(report) => self.report(vec![report], at_ms),
+            Err(report) => self.report(&[report], at_ms),
         }
         self.changed.insert(META.to_owned());
     }
@@ -152,7 +153,7 @@ impl ConfigProcessor {
             self.changed.insert(format!("{EXTENSION}{key}"));
         }
         self.extensions = conclusion.extensions;
-        self.report(conclusion.reports, at_ms);
+        self.report(&conclusion.reports, at_ms);
     }
 
     fn tell_kind(&mut self, prefix: &str, wanted: &Wanted) {
@@ -171,8 +172,20 @@ impl ConfigProcessor {
     }
 
     /// Writes what is wrong and was not before.
-    fn report(&mut self, reports: Vec<Report>, at_ms: i64) {
-        for report in reports.iter().filter(|report| !self.meta.reports.contains(report)) {
+    fn report(&mut self, reports: &[Report], at_ms: i64) {
+        let key = |report: &Report| {
+            format!("{REPORT}{}/{}/{}", report.code.name(), report.object, report.detail)
+        };
+        let now: BTreeMap<String, Report> =
+            reports.iter().map(|report| (key(report), report.clone())).collect();
+        let gone = self.reports.keys().filter(|key| !now.contains_key(*key));
+        self.changed.extend(gone.cloned());
+        for report in reports {
+            let key = key(report);
+            if self.reports.contains_key(&key) {
+                continue;
+            }
+            self.changed.insert(key);
             let outcome = ConfigOutcome {
                 status: OutcomeStatus::LeftOut,
                 object: report.object.clone(),
@@ -185,7 +198,7 @@ impl ConfigProcessor {
             };
             self.effects.outputs.push((OUTCOME_CONFIG, encoded(&report.object, &outcome)));
         }
-        self.meta.reports = reports;
+        self.reports = now;
     }
 
     /// What the state holds of a key; nothing: it is gone.
@@ -199,6 +212,9 @@ impl ConfigProcessor {
         }
         if let Some(key) = key.strip_prefix(TOLD) {
             return self.told.get(key).map(json);
+        }
+        if key.starts_with(REPORT) {
+            return self.reports.get(key).map(json);
         }
         self.extensions.get(key.strip_prefix(EXTENSION)?).map(json)
     }
@@ -229,6 +245,9 @@ impl Processor for ConfigProcessor {
             self.engage.put(serde_json::from_slice(value).map_err(bad)?);
         } else if let Some(told) = key.strip_prefix(TOLD) {
             self.told.insert(told.to_owned(), serde_json::from_slice(value).map_err(bad)?);
+        } else if key.starts_with(REPORT) {
+            let report = serde_json::from_slice(value).map_err(bad)?;
+            self.reports.insert(key, report);
         } else if let Some(row) = key.strip_prefix(EXTENSION) {
             self.extensions.insert(row.to_owned(), serde_json::from_slice(value).map_err(bad)?);
         } else {

@@ -3,6 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Characters of a detail.
+const DETAIL_MAX: usize = 400;
+
 /// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -93,10 +96,10 @@ impl Report {
         Self { code, object: object.into(), detail: String::new() }
     }
 
-    /// The same with a detail.
+    /// The same with a detail, of which so much is kept as a message may show.
     #[must_use]
-    pub fn with(mut self, detail: impl Into<String>) -> Self {
-        self.detail = detail.into();
+    pub fn with(mut self, detail: impl AsRef<str>) -> Self {
+        self.detail = detail.as_ref().chars().take(DETAIL_MAX).collect();
         self
     }
 }

@@ -250,7 +250,7 @@ fn the_order_of_a_poll_does_not_matter_and_neither_does_a_restart() {
     assert_eq!(rig.poll(), expected);
     rig.restart(pilot());
     assert_eq!(rig.poll(), Vec::<String>::new());
-    assert_eq!(rig.processor.reports().len(), 9);
+    assert_eq!(rig.processor.reports().count(), 9);
     assert_eq!(rig.processor.extensions().count(), 8);
 }
 
