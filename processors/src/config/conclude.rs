@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use trunkline_schemas::DesiredObject;
 use trunkline_schemas::configdb::{Dn, DnType, ObjectType, object_key};
-use trunkline_schemas::desired::{DesiredKind, Source};
+use trunkline_schemas::desired::{DesiredKind, Source, User};
 use trunkline_schemas::directory::Extension;
 
 use super::codes::wrap_up_codes;
@@ -67,19 +67,22 @@ pub fn conclude(engage: &Engage, settings: &Settings, told: &Wanted) -> Result<C
     wanted.insert(DesiredKind::Source.key(&source.name), DesiredObject::Source(source));
     let left = left_behind(&wanted, settings, told);
     wanted.extend(left);
+    drop_unknown(&mut wanted);
     let extensions = extensions(engage, &scope, &mut reports);
     reports.sort();
     reports.dedup();
     Ok(Conclusion { wanted, extensions, reports })
 }
 
-/// Users of these persons that were told before and are in nobody's name now.
+/// Users of these persons that were told before and are in nobody's name now. Of those that shared
+/// one, only these still stand for it.
 fn keep(users: &mut Users, persons: &BTreeSet<i64>, told: &Wanted) {
     for (key, object) in told {
-        if let DesiredObject::User(user) = object
-            && user.persons.iter().any(|dbid| persons.contains(dbid))
-        {
-            users.entry(key.clone()).or_insert_with(|| user.clone());
+        let DesiredObject::User(user) = object else { continue };
+        let left: Vec<i64> =
+            user.persons.iter().copied().filter(|dbid| persons.contains(dbid)).collect();
+        if !left.is_empty() {
+            users.entry(key.clone()).or_insert_with(|| User { persons: left, ..user.clone() });
         }
     }
 }
@@ -117,6 +120,23 @@ fn left_behind(wanted: &Wanted, settings: &Settings, told: &Wanted) -> Wanted {
         .filter(|(key, object)| !wanted.contains_key(*key) && !is_renamed(object))
         .filter_map(|(key, object)| Some((key.clone(), bereaved(object, settings.edition)?)))
         .collect()
+}
+
+/// Objects that stay as they were may name skills and codes that are wanted no more: nothing is
+/// told that names what is not told.
+fn drop_unknown(wanted: &mut Wanted) {
+    let of = |kind: DesiredKind| -> BTreeSet<String> {
+        let objects = wanted.values().filter(|object| object.kind() == kind);
+        objects.map(|object| object.name().to_owned()).collect()
+    };
+    let (skills, codes) = (of(DesiredKind::Skill), of(DesiredKind::WrapUpCode));
+    for object in wanted.values_mut() {
+        match object {
+            DesiredObject::User(user) => user.skills.retain(|skill| skills.contains(&skill.name)),
+            DesiredObject::Queue(queue) => queue.wrap_up_codes.retain(|code| codes.contains(code)),
+            DesiredObject::Skill(_) | DesiredObject::WrapUpCode(_) | DesiredObject::Source(_) => {}
+        }
+    }
 }
 
 /// Extension DNs in scope (seed 003, "Extension DNs").

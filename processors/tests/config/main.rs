@@ -27,6 +27,8 @@ use trunkline_schemas::configdb::{ConfigObject, DnType, Poll};
 use trunkline_schemas::topics::{COMMAND_CONFIG, DIRECTORY, OUTCOME_CONFIG, RAW_CONFIGDB};
 use trunkline_schemas::{ConfigOutcome, DesiredObject, DirectoryRow, Record, Stored, Topic};
 
+mod generated;
+
 fn cases() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/config")
 }
