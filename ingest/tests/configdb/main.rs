@@ -183,7 +183,7 @@ async fn a_database_that_lacks_something_is_refused_by_name() {
         let ConfigObject::Dn(dn) = object else { return None };
         Some(dn.modified_ms)
     });
-    assert_eq!(dns.collect::<Vec<_>>(), [None; 20]);
+    assert_eq!(dns.collect::<Vec<_>>(), [None; 21]);
     // Folders are needed by whoever filters.
     let user = sample.settings.database.user.clone();
     sample.execute(&format!("REVOKE SELECT ON cfg_folder FROM {user}")).await;
