@@ -19,7 +19,7 @@ const BREAK_PERCENT: u64 = 60;
 /// Outbound calls out of a hundred that are made while not ready.
 const NOT_READY_PERCENT: u64 = 50;
 /// Between the last call, the last break, and the way home, in real time.
-const HOME: Micros = 2 * SECOND;
+const HOME: Micros = SECOND;
 
 /// Reasons as desktops give them, and the presence each stands for.
 const REASONS: [(&str, &str, &str); 6] = [

@@ -299,6 +299,11 @@ impl EngageSim {
         self.run.site.agents.iter().zip(&floor.days).map(day).collect()
     }
 
+    /// Whether everybody has gone home; so it is where no Stat Server tells of anybody.
+    pub fn days_are_over(&self) -> bool {
+        self.run.floor.as_ref().is_none_or(|floor| *floor.over.borrow())
+    }
+
     /// Waits until everybody has gone home, where a Stat Server tells it.
     pub async fn wait_days_over(&self) {
         if let Some(floor) = &self.run.floor {
