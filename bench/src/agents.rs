@@ -1,5 +1,5 @@
-//! Many agents: what the presence processor needs for them and how long its state takes to come
-//! back; and, with a clock of its own instead of waiting, how long it takes to tell that all of them
+//! Many agents: what the presence processor needs for them, and how long its state takes to come
+//! back; and, with a clock of its own instead of waiting, how long it takes to tell that they all
 //! logged in.
 
 use std::cmp::Reverse;
@@ -224,8 +224,8 @@ struct Partition {
 }
 
 impl Partition {
-    /// Reads, commits, and sends what the allowance gives leave for. Returns the waves that went out,
-    /// and how long it must wait for leave if that is all it waits for.
+    /// Reads, commits, and sends what the allowance gives leave for. Returns the waves that went
+    /// out, and how long it must wait for leave if that is all it waits for.
     fn turn(&mut self, now_ms: i64, allowance: &dyn Allowance) -> (Vec<WaveId>, Option<i64>) {
         let room = self.sink.room().min(self.commands.len() - self.read);
         for command in &self.commands[self.read..self.read + room] {

@@ -43,8 +43,8 @@ pub fn changes(day: &AgentDay) -> Vec<UserChange> {
     changes
 }
 
-/// All differences between the days and what was told, agent by agent in the order of the days, then
-/// the users whom no agent is. Of an agent the first one is named: what follows it is out of step.
+/// All differences between the days and what was told, agent by agent in the order of the days,
+/// then the users whom no agent is. Of an agent the first one is named: what follows is out of step.
 /// Times may be off by `tolerance_ms`.
 pub fn compare_agents(
     days: &[AgentDay],

@@ -1,5 +1,5 @@
-//! `trunkline demo`: two simulated sites whose calls follow every model, whose agents have their day
-//! and whose SIP Server and Stat Server fail over to their backups, two bridges, the log, the
+//! `trunkline demo`: two simulated sites whose calls follow every model, whose agents have their
+//! day and whose SIP Server and Stat Server fail over to their backups, two bridges, the log, the
 //! processors, the sinks and a simulated organisation in one process; and the organisation's ledger
 //! held against the truth.
 

@@ -1,5 +1,5 @@
-//! Days of agents through the whole system: simulated Stat Servers, of which the primary dies in the
-//! middle, to the histories of the organisation's users.
+//! Days of agents through the whole system: from simulated Stat Servers, of which the primary dies
+//! in the middle, to the histories of the organisation's users.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

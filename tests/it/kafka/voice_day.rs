@@ -198,9 +198,10 @@ async fn say(mut client: TcpStream) {
     said.push(json!({"caughtUp": true}));
     let mut beat = tokio::time::interval(Duration::from_secs(1));
     loop {
-        let lines: String = said.drain(..).map(|line| format!("{line}\n")).collect();
-        if client.write_all(lines.as_bytes()).await.is_err() {
-            return;
+        for line in said.drain(..) {
+            if client.write_all(format!("{line}\n").as_bytes()).await.is_err() {
+                return;
+            }
         }
         beat.tick().await;
         said.push(json!({"keepAlive": true}));
