@@ -108,6 +108,7 @@ fn days_until(directory: &Value, end: i64) -> Vec<AgentDay> {
             at_ms: (BEGIN + at) * 1_000,
             presence: (*presence).to_owned(),
             routing: (*routing).to_owned(),
+            unheard: false,
         };
         AgentDay {
             employee_id: (*employee).to_owned(),
