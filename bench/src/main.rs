@@ -9,6 +9,7 @@ use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
 use trunkline::clock;
 
+mod agents;
 mod latency;
 mod load;
 mod measure;
@@ -33,6 +34,9 @@ struct Args {
     /// Measure the restore after so many seconds of the load too (8,000 events a second)
     #[arg(long, default_value_t = 0)]
     updates: i64,
+    /// Measure so many agents instead: a day of each, the restore of their state, their logins
+    #[arg(long, default_value_t = 0)]
+    agents: usize,
     /// Print only JSON
     #[arg(long)]
     json: bool,
@@ -53,6 +57,8 @@ enum Part {
     Restore,
     Updates,
     Latency,
+    AgentDays,
+    AgentRestore,
 }
 
 /// How much is measured.
@@ -62,11 +68,13 @@ struct Size {
     live: usize,
     /// Seconds of the load; 0: none.
     updates: i64,
+    /// Agents; 0: none.
+    agents: usize,
 }
 
 impl Args {
     fn size(&self, live: usize) -> Size {
-        Size { records: self.records, live, updates: self.updates }
+        Size { records: self.records, live, updates: self.updates, agents: self.agents }
     }
 }
 
@@ -74,7 +82,10 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     if let (Some(part), Some(log)) = (args.part, &args.log) {
         let live = args.live.first().copied().unwrap_or(1);
-        return print(&[measure(part, log, args.size(live))?], true);
+        return print(&[measure(part, log, args.size(live))?], &[], true);
+    }
+    if args.agents > 0 {
+        return print(&[], &of_agents(&args)?, args.json);
     }
     let mut rows = Vec::new();
     for live in &args.live {
@@ -91,7 +102,28 @@ fn main() -> anyhow::Result<()> {
             rows.extend(measured?);
         }
     }
-    print(&rows, args.json)
+    print(&rows, &[], args.json)
+}
+
+/// Everything that is measured of agents.
+fn of_agents(args: &Args) -> anyhow::Result<Vec<Value>> {
+    let directory = tempfile::tempdir()?;
+    let mut logs = vec![Place::Embedded(directory.path().join("agents"))];
+    if let Some(broker) = &args.kafka {
+        logs.push(Place::Kafka(broker.clone(), format!("bench-agents-{}.", clock::now_ms())));
+    }
+    let mut rows = Vec::new();
+    for log in logs {
+        let days = child(Part::AgentDays, &log, args.size(0));
+        let restored =
+            days.and_then(|days| Ok([days, child(Part::AgentRestore, &log, args.size(0))?]));
+        log.remove()?;
+        rows.extend(restored?);
+    }
+    for partitions in [1, place::PARTITIONS] {
+        rows.push(agents::logins(args.agents, partitions)?);
+    }
+    Ok(rows)
 }
 
 /// Everything that is measured on a log: first the path with the allowance open, on an empty log.
@@ -128,23 +160,25 @@ fn on_log(log: &Place, size: Size) -> anyhow::Result<Vec<Value>> {
 
 /// Measures a part in a process of its own.
 fn child(part: Part, log: &Place, size: Size) -> anyhow::Result<Value> {
-    let Size { records, live, updates } = size;
+    let Size { records, live, updates, agents } = size;
     let name = part.to_possible_value();
     let name = name.as_ref().map_or("", clap::builder::PossibleValue::get_name);
     let output = Command::new(std::env::current_exe()?)
         .args(["--part", name, "--log", &log.to_string()])
         .args(["--records", &records.to_string(), "--live", &live.to_string()])
-        .args(["--updates", &updates.to_string()])
+        .args(["--updates", &updates.to_string(), "--agents", &agents.to_string()])
         .stderr(Stdio::inherit())
         .output()?;
     anyhow::ensure!(output.status.success(), "{name} on {log}: {}", output.status);
     let rows: Vec<Value> = serde_json::from_slice(&output.stdout)?;
     let row = rows.into_iter().next().unwrap_or_default();
-    Ok(merge(row, &json!({ "log": log.name(), "live": live })))
+    let of_agents = matches!(part, Part::AgentDays | Part::AgentRestore);
+    let many = if of_agents { json!({ "agents": agents }) } else { json!({ "live": live }) };
+    Ok(merge(merge(row, &json!({ "log": log.name() })), &many))
 }
 
 fn measure(part: Part, log: &Place, size: Size) -> anyhow::Result<Value> {
-    let Size { records, live, updates } = size;
+    let Size { records, live, updates, agents } = size;
     match part {
         Part::InMemory => parts::in_memory(records, live),
         Part::Fill => parts::fill(log.open()?.as_ref(), records, live),
@@ -153,6 +187,8 @@ fn measure(part: Part, log: &Place, size: Size) -> anyhow::Result<Value> {
         Part::Restore => parts::restore(log.open()?.as_ref()),
         Part::Updates => parts::updates(log.open()?.as_ref(), updates, live),
         Part::Latency => latency::latency(&log.open()?, live),
+        Part::AgentDays => agents::days(log.open()?.as_ref(), agents),
+        Part::AgentRestore => agents::restore(log.open()?.as_ref(), agents),
     }
 }
 
@@ -172,10 +208,34 @@ const COLUMNS: [(&str, usize, &str); 12] = [
     ("p99 ms", 7, "p99_ms"),
 ];
 
+/// The columns of agents.
+const AGENT_COLUMNS: [(&str, usize, &str); 9] = [
+    ("what", 26, "what"),
+    ("log", 9, "log"),
+    ("records", 10, "records"),
+    ("records/s", 10, "records_per_second"),
+    ("s", 8, "seconds"),
+    ("MB", 6, "resident_mb"),
+    ("B/agent", 8, "bytes_per_agent"),
+    ("requests", 9, "requests"),
+    ("simulated s", 11, "simulated_seconds"),
+];
+
 #[expect(clippy::print_stdout, reason = "it is what this program is for")]
-fn print(rows: &[Value], json: bool) -> anyhow::Result<()> {
+fn print(rows: &[Value], agents: &[Value], json: bool) -> anyhow::Result<()> {
+    for (rows, columns) in [(rows, &COLUMNS[..]), (agents, &AGENT_COLUMNS[..])] {
+        if !json && !rows.is_empty() {
+            print!("{}", table(rows, columns));
+        }
+    }
+    println!("{}", serde_json::to_string(&[rows, agents].concat())?);
+    Ok(())
+}
+
+/// Rows under their headings.
+fn table(rows: &[Value], columns: &[(&str, usize, &str)]) -> String {
     let line = |cell: &dyn Fn(&str, &str) -> String| {
-        let cells = COLUMNS.iter().map(|(head, width, key)| {
+        let cells = columns.iter().map(|(head, width, key)| {
             let text = cell(head, key);
             if *key == "what" || *key == "log" {
                 format!("{text:<width$}")
@@ -183,19 +243,17 @@ fn print(rows: &[Value], json: bool) -> anyhow::Result<()> {
                 format!("{text:>width$}")
             }
         });
-        cells.collect::<Vec<_>>().join(" ")
+        let line = cells.collect::<Vec<_>>().join(" ");
+        line.trim_end().to_owned() + "\n"
     };
-    if !json {
-        println!("{}", line(&|head, _| head.to_owned()).trim_end());
-        for row in rows {
-            let cell = |_: &str, key: &str| {
-                let value = row.get(key);
-                let text = value.and_then(Value::as_str).map(str::to_owned);
-                text.or_else(|| value.map(Value::to_string)).unwrap_or_default()
-            };
-            println!("{}", line(&cell).trim_end());
-        }
+    let mut text = line(&|head, _| head.to_owned());
+    for row in rows {
+        let cell = |_: &str, key: &str| {
+            let value = row.get(key);
+            let text = value.and_then(Value::as_str).map(str::to_owned);
+            text.or_else(|| value.map(Value::to_string)).unwrap_or_default()
+        };
+        text.push_str(&line(&cell));
     }
-    println!("{}", serde_json::to_string(rows)?);
-    Ok(())
+    text
 }

@@ -1,6 +1,7 @@
 //! A simulated Engage site and a simulated Genesys Cloud organisation.
 
 pub mod compare;
+pub mod compare_agents;
 pub mod engage;
 pub mod gc;
 pub mod interaction;

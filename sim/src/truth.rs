@@ -135,6 +135,10 @@ pub struct UserState {
     pub presence: String,
     /// Routing status, as `UserRoutingStatusEvent.status` spells it.
     pub routing: String,
+    /// Nobody was listening to a Stat Server then. What tells of it later says since when in whole
+    /// seconds only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unheard: bool,
 }
 
 /// The day of one agent as the organisation must have it.

@@ -1,8 +1,10 @@
-//! `trunkline demo`: two simulated sites whose calls follow every model and one of whose servers
-//! fails over to its backup, two bridges, the log, the processors, the sinks and a simulated
-//! organisation in one process; and the organisation's ledger held against the truth.
+//! `trunkline demo`: two simulated sites whose calls follow every model, whose agents have their
+//! day and whose SIP Server and Stat Server fail over to their backups, two bridges, the log, the
+//! processors, the sinks and a simulated organisation in one process; and the organisation's ledger
+//! held against the truth.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use trunkline_sim::compare::Difference;
+use trunkline_sim::compare_agents::AgentDifference;
 use trunkline_sim::engage::EngageConfig;
 use trunkline_sim::gc::Summary;
 
@@ -56,6 +59,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             seed: args.seed,
             vq_server: true,
             everything: true,
+            stat_server: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             ..EngageConfig::default()
         },
         log: args.kafka.clone().map_or(Place::Passing, Place::Kafka),
@@ -69,16 +73,18 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let told = rehearsal.play(DRAW, &mut |moment| screen.draw(moment)).await;
         screen.clear();
         let (left_out, expected) = (rehearsal.outcomes()?, rehearsal.expected_outcomes());
+        let agents = Users::of(&rehearsal);
         let summary = rehearsal.summary();
         let clean = rehearsal.stop().await;
         let took = watch.time();
-        anyhow::Ok((Found { differences: told, left_out, expected, summary, took }, clean))
+        let differences = told;
+        anyhow::Ok((Found { differences, agents, left_out, expected, summary, took }, clean))
     })?;
     runtime.shutdown_timeout(Duration::from_secs(1));
     let ok = found.ok() && clean;
     if args.json {
-        for difference in found.differences.iter().take(SHOWN_MAX) {
-            complain(&difference.to_string());
+        for difference in found.shown() {
+            complain(&difference);
         }
         say(&serde_json::to_string(&found.told(args, ok))?)?;
     } else {
@@ -96,11 +102,36 @@ struct Told<'a> {
     calls: u64,
     ignored: BTreeMap<&'a str, u64>,
     suspended: BTreeMap<&'a str, u64>,
+    agents: Agents,
+}
+
+/// What `--json` says of agents.
+#[derive(Serialize)]
+struct Agents {
+    users: usize,
+    changes: usize,
+    differences: usize,
+}
+
+/// What was found of agents.
+struct Users {
+    count: usize,
+    /// Changes that their days ask for.
+    changes: usize,
+    differences: Vec<AgentDifference>,
+}
+
+impl Users {
+    fn of(rehearsal: &Rehearsal) -> Self {
+        let (count, changes) = rehearsal.expected_agents();
+        Self { count, changes, differences: rehearsal.agent_differences() }
+    }
 }
 
 /// What the demo found.
 struct Found {
     differences: Vec<Difference>,
+    agents: Users,
     left_out: ByReason,
     /// What `left_out` ought to be.
     expected: ByReason,
@@ -111,11 +142,19 @@ struct Found {
 impl Found {
     fn ok(&self) -> bool {
         self.differences.is_empty()
+            && self.agents.differences.is_empty()
             && self.left_out == self.expected
             && self.summary.violations.is_empty()
             && self.summary.open == 0
             && self.summary.refused == 0
             && self.summary.out_of_order == 0
+    }
+
+    /// The first differences as texts.
+    fn shown(&self) -> impl Iterator<Item = String> {
+        let calls = self.differences.iter().map(ToString::to_string);
+        let agents = self.agents.differences.iter().map(ToString::to_string);
+        calls.take(SHOWN_MAX).chain(agents.take(SHOWN_MAX))
     }
 
     fn by_reason(&self, name: LeftOut) -> BTreeMap<&str, u64> {
@@ -130,12 +169,18 @@ impl Found {
             calls: args.calls,
             ignored: self.by_reason(LeftOut::Ignored),
             suspended: self.by_reason(LeftOut::Suspended),
+            agents: Agents {
+                users: self.agents.count,
+                changes: self.agents.changes,
+                differences: self.agents.differences.len(),
+            },
         }
     }
 
     fn print(&self, args: &Args, ok: bool) -> anyhow::Result<()> {
         let s = &self.summary;
-        let rows: [(&str, String); 9] = [
+        let (users, changes) = (self.agents.count, self.agents.changes);
+        let rows: [(&str, String); 10] = [
             ("calls in Engage", args.calls.to_string()),
             ("conversations", s.conversations.to_string()),
             ("left open", s.open.to_string()),
@@ -145,12 +190,13 @@ impl Found {
             ("rules broken", s.violations.values().sum::<u64>().to_string()),
             ("ignored, as specified", reasons(&self.by_reason(LeftOut::Ignored))),
             ("suspended, as specified", reasons(&self.by_reason(LeftOut::Suspended))),
+            ("agents", format!("{users}, whose presence or status changed {changes} times")),
         ];
         say("The simulated Genesys Cloud organisation holds:")?;
         for (name, value) in rows {
             say(&format!("  {name:<24}{value}"))?;
         }
-        for difference in self.differences.iter().take(SHOWN_MAX) {
+        for difference in self.shown() {
             say(&format!("  differs: {difference}"))?;
         }
         if self.left_out != self.expected {
@@ -158,9 +204,10 @@ impl Found {
         }
         let took = self.took.as_secs();
         say(&if ok {
-            format!("ok: every call is there as it happened ({took} s)")
+            format!("ok: every call and every agent is there as it happened ({took} s)")
         } else {
-            format!("not ok: {} calls differ from what happened", self.differences.len())
+            let (calls, agents) = (self.differences.len(), self.agents.differences.len());
+            format!("not ok: {calls} calls and {agents} agents differ from what happened")
         })
     }
 }

@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use trunkline_ingest::feed::{Bridge, LinkConfig, Wanted};
 use trunkline_processors::Processor;
 use trunkline_processors::conversation::{self, ConversationProcessor, Settings};
-use trunkline_processors::presence::{self, PresenceProcessor};
+use trunkline_processors::presence::{self, Authority, PresenceProcessor};
 use trunkline_schemas::raw::Stream;
 use trunkline_schemas::topics::{
     COMMAND_CONVERSATION, COMMAND_PRESENCE, DEAD_CONVERSATION, DEAD_PRESENCE, RAW_AGENT, RAW_TLIB,
@@ -78,7 +78,8 @@ pub struct Plan<'a> {
 
 /// How agents are told.
 pub struct Agents {
-    /// How the presence processor of each domain is set, as the domains stand.
+    /// How the presence processor of each domain is set, as the domains stand; which source decides
+    /// is the domain's own.
     pub settings: Vec<presence::Settings>,
     /// Id of the presence source that stands for Engage.
     pub source_id: String,
@@ -304,8 +305,15 @@ fn conversation_sink(plan: &Plan<'_>) -> Kind {
 }
 
 fn presence(plan: &Plan<'_>, agents: &Agents) -> Kind {
-    let names = plan.domains.iter().map(|domain| domain.name.clone());
-    let domains: Vec<_> = names.zip(agents.settings.iter().cloned()).collect();
+    let set = |(domain, settings): (&Domain, &presence::Settings)| {
+        let source = domain.agent_states.as_ref().map(|states| states.authority);
+        let authority = match source {
+            Some(AgentSource::VoiceMicroservices) => Authority::VoiceMicroservices,
+            Some(AgentSource::StatServer) | None => Authority::StatServer,
+        };
+        (domain.name.clone(), presence::Settings { authority, ..settings.clone() })
+    };
+    let domains: Vec<_> = plan.domains.iter().zip(&agents.settings).map(set).collect();
     processor_kind(processor::Place {
         name: "presence",
         input: RAW_AGENT,

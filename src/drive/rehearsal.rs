@@ -10,22 +10,24 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use trunkline_processors::conversation::Settings;
+use trunkline_processors::presence;
 use trunkline_schemas::directory::DirectoryFile;
 use trunkline_schemas::topics::OUTCOME_CONVERSATION;
 use trunkline_schemas::{Outcome, OutcomeStatus, codec};
 use trunkline_sim::compare::{Difference, compare};
+use trunkline_sim::compare_agents::{self, AgentDifference, compare_agents};
 use trunkline_sim::engage::{self, EngageConfig, EngageSim, Progress};
 use trunkline_sim::gc::{self, FaultPlan, GcConfig, GcSim, Summary};
 use trunkline_sim::truth::{self, Expected};
 use trunkline_sinks::{ClientConfig, GenesysCloud, LocalAllowance, SinkConfig};
 
 use super::Shell;
-use super::engine::{Engine, Parts, Plan};
+use super::engine::{Agents, Engine, Parts, Plan};
 use super::sink::Outlet;
 use crate::admin::health::Health;
 use crate::admin::metrics::Metrics;
 use crate::clock::{self, Elapsed};
-use crate::config::{Domain, HostPort, ServerPair, Site};
+use crate::config::{AgentSource, AgentStates, Domain, HostPort, ServerPair, Site};
 use crate::log::embedded::Embedded;
 use crate::log::kafka::{Kafka, KafkaConfig};
 use crate::log::{Log, LogError};
@@ -40,7 +42,7 @@ const READ_MAX: usize = 1_000;
 
 /// What is played.
 pub struct Script {
-    /// The calls.
+    /// The calls; and the days of agents, if there is a Stat Server.
     pub site: EngageConfig,
     /// What goes wrong at the organisation.
     pub faults: FaultPlan,
@@ -118,7 +120,9 @@ impl Rehearsal {
     /// An address or the log cannot be opened.
     pub async fn start(script: Script) -> anyhow::Result<Self> {
         // The second site has no VQs of its own.
-        let links = if script.site.everything { 5 } else { 3 } * script.bridges.len();
+        let voice = if script.site.everything { 5 } else { 3 };
+        let stat = usize::from(script.site.stat_server.is_some());
+        let links = (voice + stat) * script.bridges.len();
         let site = engage::start(EngageConfig { wait_for_clients: links, ..script.site }).await?;
         let directory: DirectoryFile = serde_json::from_value(site.directory())?;
         let mut org = GcConfig {
@@ -152,18 +156,26 @@ impl Rehearsal {
         })?;
         let domain = domain(&site, directory);
         let deadline = Duration::from_secs(10);
+        let cloud = Arc::new(cloud);
+        let outlet = |allowance| Outlet {
+            cloud: Arc::clone(&cloud),
+            allowance: Arc::new(allowance),
+            config: SinkConfig::default(),
+            deadline,
+            runtime: tokio::runtime::Handle::current(),
+        };
+        let [of_calls, of_agents] = allowances(script.requests_per_minute);
+        let agents = domain.agent_states.as_ref().map(|_| Agents {
+            settings: vec![presence::Settings::default()],
+            source_id: domain.directory.source_id.clone(),
+            outlet: outlet(of_agents),
+        });
         let plan = Plan {
             domains: &[domain],
             bridges: &script.bridges,
             settings: Settings::default(),
-            outlet: Outlet {
-                cloud: Arc::new(cloud),
-                allowance: Arc::new(allowance(script.requests_per_minute)),
-                config: SinkConfig::default(),
-                deadline,
-                runtime: tokio::runtime::Handle::current(),
-            },
-            agents: None,
+            outlet: outlet(of_calls),
+            agents,
             parts: Parts { ingest: true, processors: true, sinks: true },
             deadline,
         };
@@ -171,8 +183,8 @@ impl Rehearsal {
         Ok(Self { site, org, engine, shell, _directory: kept })
     }
 
-    /// Plays all calls and waits until the organisation has heard of them, or hears nothing more.
-    /// Returns what differs from the truth.
+    /// Plays all calls, and the days of agents, and waits until the organisation has heard of them,
+    /// or hears nothing more. Returns what differs of calls.
     pub async fn play(&self, every: Duration, show: &mut dyn FnMut(&Moment)) -> Vec<Difference> {
         let mut interval = tokio::time::interval(every);
         let mut quiet = Elapsed::start();
@@ -181,7 +193,8 @@ impl Rehearsal {
             interval.tick().await;
             let moment = Moment { site: self.site.progress(), org: self.org.summary() };
             show(&moment);
-            let playing = moment.site.finished < moment.site.total;
+            let calling = moment.site.finished < moment.site.total;
+            let playing = calling || !self.site.days_are_over();
             if playing || moment.org.requests != requests {
                 requests = moment.org.requests;
                 quiet = Elapsed::start();
@@ -192,7 +205,8 @@ impl Rehearsal {
             let all_told = moment.org.open == 0 && moment.org.conversations == self.expected();
             if all_told || quiet.time() > QUIET_MAX {
                 let differences = self.differences();
-                if differences.is_empty() || quiet.time() > QUIET_MAX {
+                let all_right = differences.is_empty() && self.agent_differences().is_empty();
+                if all_right || quiet.time() > QUIET_MAX {
                     return differences;
                 }
             }
@@ -207,6 +221,18 @@ impl Rehearsal {
     /// What differs between the ledger and the truth.
     pub fn differences(&self) -> Vec<Difference> {
         compare(&self.site.truth(), &self.org.told(), TOLERANCE_MS)
+    }
+
+    /// What differs between the histories of users and the days of agents.
+    pub fn agent_differences(&self) -> Vec<AgentDifference> {
+        compare_agents(&self.site.agent_days(), &self.org.users(), TOLERANCE_MS)
+    }
+
+    /// How many users there are of whom days are told, and how many changes those days ask for.
+    pub fn expected_agents(&self) -> (usize, usize) {
+        let days = self.site.agent_days();
+        let changes = days.iter().map(compare_agents::changes).map(|changes| changes.len()).sum();
+        (days.len(), changes)
     }
 
     /// The organisation's summary.
@@ -291,8 +317,10 @@ fn open(place: Place, passing: &Path) -> Result<Arc<dyn Log>, LogError> {
     }
 }
 
-fn allowance(requests_per_minute: Option<u32>) -> LocalAllowance {
-    LocalAllowance::new(requests_per_minute, requests_per_minute.map_or(1, |n| (n / 10).max(1)))
+/// What conversations and agents may ask for; where no agents are told, conversations have all.
+fn allowances(requests_per_minute: Option<u32>) -> [LocalAllowance; 2] {
+    let burst = requests_per_minute.map_or(1, |n| (n / 10).max(1));
+    LocalAllowance::shared(requests_per_minute, burst, [80, 20])
 }
 
 /// Makes the organisation know only what a directory names.
@@ -323,11 +351,16 @@ pub fn domain(site: &EngageSim, directory: DirectoryFile) -> Domain {
         voice_server_vq: Vec::new(),
         voice_server_agent: pair(second, None),
     }));
+    let agent_states = site.stat_addrs().map(|(primary, backup)| AgentStates {
+        authority: AgentSource::StatServer,
+        stat_servers: pair(primary, Some(backup)),
+        voice_microservices: None,
+    });
     Domain {
         name: "demo".to_owned(),
         directory_file: PathBuf::new(),
         directory,
-        agent_states: None,
+        agent_states,
         interaction_reporting: None,
         sites,
     }

@@ -26,7 +26,7 @@ const START_MAX: Duration = Duration::from_secs(15);
 /// Calls of a run between processes.
 const CALLS: u64 = 20;
 /// The members of the organisation's summary, then those of the demo, in their order.
-const SUMMARY: [&str; 14] = [
+const SUMMARY: [&str; 18] = [
     "conversations",
     "open",
     "events",
@@ -41,6 +41,10 @@ const SUMMARY: [&str; 14] = [
     "calls",
     "ignored",
     "suspended",
+    "agents",
+    "users",
+    "changes",
+    "differences",
 ];
 
 /// Fails unless the program ended with this status.

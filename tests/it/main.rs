@@ -1,5 +1,6 @@
 //! The whole system: one test binary, a file for each concern.
 
+mod agent_days;
 mod agent_feeds;
 mod agents;
 mod bad_input;

@@ -96,6 +96,19 @@ struct Kept {
     agent: Agent,
     /// Hash of each of the last events, and the link that told it; kept where there are several.
     copies: Vec<(u64, usize)>,
+    /// The newest that was told of the status and of the reasons.
+    news: [Option<News>; 2],
+}
+
+/// When a statistic was told last, to know what another bridge was told before that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct News {
+    /// Hash of the server's name: each has its own clock.
+    server: u64,
+    /// When the server made it, microseconds since 1970.
+    made_us: i64,
+    link: usize,
 }
 
 /// What must outlive a restart beside agents and rows.
@@ -281,6 +294,10 @@ impl PresenceProcessor {
         }
         self.make_room(&who, &input, at_ms, stored);
         let copy = (hash(&raw.payload), self.link_number(&raw.link));
+        if self.is_old_news(&who, &input, raw, copy.1) {
+            self.counters.copies += 1;
+            return;
+        }
         self.apply_to(&who, &input, at_ms, stored, Some(copy));
     }
 
@@ -320,6 +337,28 @@ impl PresenceProcessor {
         }
         links.push(link.to_owned());
         links.len() - 1
+    }
+
+    /// Whether another link has told of this statistic what the same server made later: two bridges
+    /// are told the present state at different moments, and the older one may be written last.
+    fn is_old_news(&mut self, who: &str, input: &Input, raw: &RawEvent, link: usize) -> bool {
+        let statistic = match input {
+            Input::Status(..) => 0,
+            Input::Reasons(_) => 1,
+            Input::Voice(..) | Input::Call(_) | Input::Time => return false,
+        };
+        let Some(made_us) = raw.switch_time_us else { return false };
+        let news = News { server: hash(raw.source.as_bytes()), made_us, link };
+        let mut kept = self.take_out(who).unwrap_or_default();
+        let last = kept.news[statistic].as_ref();
+        let by_other = last.filter(|last| last.server == news.server && last.link != link);
+        let is_old = by_other.is_some_and(|last| made_us < last.made_us);
+        // Of what both tell at once, whoever told it first stays.
+        if by_other.is_none_or(|last| made_us > last.made_us) {
+            kept.news[statistic] = Some(news);
+        }
+        self.put_back(who, kept);
+        is_old
     }
 
     /// Who is at a DN: the employee of that id; else who logged in there last, if the event says

@@ -20,7 +20,7 @@ use crate::model::{History, Must};
 /// Agents of one partition.
 const AGENTS: usize = 100;
 /// Days of agents, unless `TRUNKLINE_AGENT_DAYS` says otherwise.
-const DAYS: usize = 20_000;
+const DAYS: usize = 50_000;
 
 fn raw(telling: &Telling) -> RawEvent {
     let agent = format!("E{}", telling.agent);

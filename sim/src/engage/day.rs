@@ -19,7 +19,7 @@ const BREAK_PERCENT: u64 = 60;
 /// Outbound calls out of a hundred that are made while not ready.
 const NOT_READY_PERCENT: u64 = 50;
 /// Between the last call, the last break, and the way home, in real time.
-const HOME: Micros = 2 * SECOND;
+const HOME: Micros = SECOND;
 
 /// Reasons as desktops give them, and the presence each stands for.
 const REASONS: [(&str, &str, &str); 6] = [
@@ -87,14 +87,21 @@ impl Doing {
 pub(super) struct Day(pub(super) Vec<(Micros, Doing)>);
 
 impl Day {
-    /// What the agent's user must show, and since when; logged out since `first_ms`.
-    pub(super) fn states(&self, first_ms: i64, to_ms: impl Fn(Micros) -> i64) -> Vec<UserState> {
-        let state = |at_ms, presence: &str, routing: &str| UserState {
+    /// What the agent's user must show, and since when; logged out since `first_ms`. `unheard` says
+    /// whether nobody listened at a moment.
+    pub(super) fn states(
+        &self,
+        first_ms: i64,
+        to_ms: impl Fn(Micros) -> i64,
+        unheard: impl Fn(Micros) -> bool,
+    ) -> Vec<UserState> {
+        let state = |at_ms, presence: &str, routing: &str, unheard| UserState {
             at_ms,
             presence: presence.to_owned(),
             routing: routing.to_owned(),
+            unheard,
         };
-        let mut states = vec![state(first_ms, "Offline", "OffQueue")];
+        let mut states = vec![state(first_ms, "Offline", "OffQueue", false)];
         let mut is_ready = false;
         for (at, doing) in &self.0 {
             let (presence, routing) =
@@ -115,7 +122,7 @@ impl Day {
                 Doing::Internal => (in_call.to_owned(), "Communicating"),
                 Doing::AfterCallWork => (presence, "Interacting"),
             };
-            let next = state(to_ms(*at), &presence, routing);
+            let next = state(to_ms(*at), &presence, routing, unheard(*at));
             if states
                 .last()
                 .is_none_or(|s| (&s.presence, &s.routing) != (&next.presence, &next.routing))
@@ -289,7 +296,7 @@ mod tests {
             (14, Internal),
             (15, LoggedOut),
         ]);
-        let states = day.states(-5, |at| at as i64);
+        let states = day.states(-5, |at| at as i64, |_| false);
         let told: Vec<_> =
             states.iter().map(|s| (s.at_ms, s.presence.as_str(), s.routing.as_str())).collect();
         let expected = [

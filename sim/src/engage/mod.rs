@@ -291,12 +291,22 @@ impl EngageSim {
         let (Some(beat), Some(floor)) = (self.run.beat.get(), &self.run.floor) else {
             return Vec::new();
         };
-        let day = |(agent, day): (&site::Agent, &Day)| AgentDay {
+        let unheard = floor.board.unheard();
+        let day = |(number, (agent, day)): (usize, (&site::Agent, &Day))| AgentDay {
             employee_id: agent.employee.clone(),
             user_id: agent.user_id.clone(),
-            states: day.states(floor.begun_secs * 1_000, |at| beat.wall_ms(at)),
+            states: day.states(
+                floor.begun_secs * 1_000,
+                |at| beat.wall_ms(at),
+                |at| unheard.contains(&(number, beat.wall(at))),
+            ),
         };
-        self.run.site.agents.iter().zip(&floor.days).map(day).collect()
+        self.run.site.agents.iter().zip(&floor.days).enumerate().map(day).collect()
+    }
+
+    /// Whether everybody has gone home; so it is where no Stat Server tells of anybody.
+    pub fn days_are_over(&self) -> bool {
+        self.run.floor.as_ref().is_none_or(|floor| *floor.over.borrow())
     }
 
     /// Waits until everybody has gone home, where a Stat Server tells it.

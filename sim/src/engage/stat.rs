@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -69,6 +70,9 @@ pub(super) struct Board {
     said: watch::Sender<usize>,
     /// Since when nobody is logged in, microseconds since 1970.
     begun_us: i64,
+    /// Clients that were told the present values and are told every change; changed only while
+    /// `told` is locked, so that a change is either among the former or told to them.
+    listening: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +81,8 @@ struct Told {
     /// The last change of each statistic, by agent.
     status: BTreeMap<usize, Change>,
     reasons: BTreeMap<usize, Change>,
+    /// Changes of status that were said while nobody listened: agent, and when.
+    unheard: BTreeSet<(usize, i64)>,
 }
 
 impl Board {
@@ -88,7 +94,14 @@ impl Board {
             told: RwLock::default(),
             said: watch::Sender::new(0),
             begun_us,
+            listening: AtomicUsize::new(0),
         }
+    }
+
+    /// The changes of status that were said while nobody listened: agent, and when, microseconds
+    /// since 1970.
+    pub(super) fn unheard(&self) -> BTreeSet<(usize, i64)> {
+        self.told.read().unwrap_or_else(PoisonError::into_inner).unheard.clone()
     }
 
     fn say(&self, new: &[Change]) {
@@ -100,6 +113,10 @@ impl Board {
             };
             last.insert(change.agent, *change);
             told.changes.push(*change);
+            let is_status = matches!(change.value, Statistic::Status(_));
+            if is_status && self.listening.load(Ordering::SeqCst) == 0 {
+                told.unheard.insert((change.agent, change.at_us));
+            }
         }
         self.said.send_replace(told.changes.len());
     }
@@ -112,18 +129,41 @@ pub(super) struct StatServer {
     /// Seconds since 1970.
     started_at: i64,
     board: Arc<Board>,
+    /// Clients that listen.
+    clients: AtomicUsize,
     /// Set when the process ends.
     ended: CancellationToken,
 }
 
 impl StatServer {
     pub(super) fn new(name: &'static str, started_at: i64, board: &Arc<Board>) -> Self {
-        Self { name, started_at, board: Arc::clone(board), ended: CancellationToken::new() }
+        let (clients, ended) = (AtomicUsize::new(0), CancellationToken::new());
+        Self { name, started_at, board: Arc::clone(board), clients, ended }
     }
 
-    /// Ends the process.
+    /// Ends the process; nobody listens to it any more.
     pub(super) fn end(&self) {
+        let _told = self.board.told.write().unwrap_or_else(PoisonError::into_inner);
         self.ended.cancel();
+        let gone = self.clients.swap(0, Ordering::SeqCst);
+        self.board.listening.fetch_sub(gone, Ordering::SeqCst);
+    }
+
+    /// A client is told everything from now on. The caller has locked what was told.
+    fn begin_listening(&self) {
+        if !self.ended.is_cancelled() {
+            self.clients.fetch_add(1, Ordering::SeqCst);
+            self.board.listening.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// A client is gone.
+    fn end_listening(&self) {
+        let _told = self.board.told.write().unwrap_or_else(PoisonError::into_inner);
+        if !self.ended.is_cancelled() {
+            self.clients.fetch_sub(1, Ordering::SeqCst);
+            self.board.listening.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 
     /// A change as it is told when it happens.
@@ -156,9 +196,13 @@ impl StatServer {
         line_of(&json!({"source": self.name, "stream": "stat", "event": event}))
     }
 
-    /// Both statistics of these agents as they are, and up to which change that is.
-    fn present(&self, agents: &BTreeSet<String>, now_us: i64) -> (String, usize) {
+    /// Both statistics of these agents as they are, and up to which change that is. `is_new`: a
+    /// client listens from then on.
+    fn present(&self, agents: &BTreeSet<String>, now_us: i64, is_new: bool) -> (String, usize) {
         let told = self.board.told.read().unwrap_or_else(PoisonError::into_inner);
+        if is_new {
+            self.begin_listening();
+        }
         let mut lines = String::new();
         for employee in agents {
             let Some(agent) = self.board.numbers.get(employee).copied() else {
@@ -288,6 +332,7 @@ async fn attend(
     };
     present.send_modify(|count| *count += 1);
     let done = feed(server, &mut reader, &mut writer, &mut agents).await;
+    server.end_listening();
     present.send_modify(|count| *count -= 1);
     done
 }
@@ -302,7 +347,7 @@ async fn feed(
     let welcome = json!({"welcome": {
         "server": server.name, "serverStart": server.started_at, "resumed": false,
     }});
-    let (now, mut position) = server.present(agents, super::now_micros());
+    let (now, mut position) = server.present(agents, super::now_micros(), true);
     let caught_up = line_of(&json!({"caughtUp": true}));
     writer.write_all((line_of(&welcome) + &now + &caught_up).as_bytes()).await?;
     let (mut sent_at, mut line) = (Instant::now(), Vec::new());
@@ -329,7 +374,7 @@ async fn feed(
                 if read? == 0 { return Ok(()); }
                 if line.ends_with(b"\n") {
                     if let Some(opened) = wish(&line, agents)? {
-                        let (lines, _) = server.present(&opened, super::now_micros());
+                        let (lines, _) = server.present(&opened, super::now_micros(), false);
                         writer.write_all(lines.as_bytes()).await?;
                         sent_at = Instant::now();
                     }

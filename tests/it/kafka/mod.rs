@@ -7,6 +7,7 @@ mod killed;
 mod members;
 mod owners;
 mod voice;
+mod voice_day;
 mod work;
 
 use std::sync::Arc;

@@ -20,7 +20,7 @@ use crate::agent_feeds::{ingest, raw_agent, start};
 use crate::program::get;
 use crate::running::{records, until};
 
-const PARTITIONS: u32 = 3;
+pub(super) const PARTITIONS: u32 = 3;
 /// How often each event is written.
 const ROUNDS: i64 = 40;
 /// When the records are from, milliseconds since 1970.
@@ -28,7 +28,7 @@ const RECORD_MS: i64 = 1_764_000_000_000;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An event with every attribute of its own table.
-fn event(table: &EventTable, round: i64) -> Value {
+pub(super) fn event(table: &EventTable, round: i64) -> Value {
     let mut event = serde_json::Map::new();
     for name in table.mandatory.iter().chain(table.optional) {
         let value = match *name {
@@ -48,26 +48,35 @@ fn event(table: &EventTable, round: i64) -> Value {
 
 /// Writes values, each in the next partition; returns what each partition then has, in its order.
 fn write(address: &str, topic: &str, values: &[String]) -> BTreeMap<i32, Vec<String>> {
+    let partitions = (0..PARTITIONS as i32).cycle();
+    let records: Vec<(i32, String)> = partitions.zip(values.iter().cloned()).collect();
+    produce(address, topic, &records);
+    let mut written: BTreeMap<i32, Vec<String>> = BTreeMap::new();
+    for (partition, value) in records {
+        written.entry(partition).or_default().push(value);
+    }
+    written
+}
+
+/// Writes values to their partitions, and returns when the broker has them.
+pub(super) fn produce(address: &str, topic: &str, records: &[(i32, String)]) {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", address)
         .set("acks", "all")
         .create()
         .expect("a producer");
-    let mut written: BTreeMap<i32, Vec<String>> = BTreeMap::new();
-    for (value, partition) in values.iter().zip((0..PARTITIONS as i32).cycle()) {
+    for (partition, value) in records {
         let record = BaseRecord::<(), str>::to(topic)
-            .partition(partition)
+            .partition(*partition)
             .timestamp(RECORD_MS)
             .payload(value);
         producer.send(record).map_err(|(error, _)| error).expect("the record is taken");
-        written.entry(partition).or_default().push(value.clone());
     }
     let watch = Elapsed::start();
     while producer.in_flight_count() > 0 {
         assert!(watch.time() < PATIENCE, "the records are not acknowledged");
         producer.poll(Duration::from_millis(10));
     }
-    written
 }
 
 /// A count of the bridges, by what the process says.
@@ -82,7 +91,7 @@ fn came_in(admin: SocketAddr) -> u64 {
     count(admin, "out")
 }
 
-fn dead_letters(admin: SocketAddr) -> u64 {
+pub(super) fn dead_letters(admin: SocketAddr) -> u64 {
     count(admin, "dead")
 }
 
