@@ -80,6 +80,27 @@ pub enum ValueKind {
     Original,
 }
 
+impl ValueKind {
+    /// Name of the built-in schema of such values ([`crate::codec::BUILT_IN`]); none where values
+    /// may be anything.
+    pub const fn schema(self) -> Option<&'static str> {
+        Some(match self {
+            Self::RawEvent => "RawEvent",
+            Self::ConversationCommand => "ConversationCommand",
+            Self::PresenceCommand => "PresenceCommand",
+            Self::PresenceOutcome => "PresenceOutcome",
+            Self::Outcome => "Outcome",
+            Self::Segment => "Segment",
+            Self::DirectoryRow => "Directory",
+            Self::ConfigObject => "ConfigObject",
+            Self::DesiredObject => "DesiredObject",
+            Self::ConfigOutcome => "ConfigOutcome",
+            Self::State => "StateValue",
+            Self::Original => return None,
+        })
+    }
+}
+
 /// One entry of the catalogue.
 #[derive(Clone, Copy, Debug)]
 pub struct TopicSpec {

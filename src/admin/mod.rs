@@ -6,6 +6,7 @@
 //! | `/readyz` | 200 if every condition holds, else 503 and which does not |
 //! | `/metrics` | the text form of Prometheus |
 //! | `/config` | the configuration in force, secrets by reference |
+//! | `/registry/…` | the built-in schemas, as a schema registry tells them |
 //! | `/` | all of it, to be read |
 
 use std::io;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 pub mod health;
 pub mod metrics;
 mod page;
+mod registry;
 
 use crate::clock;
 use crate::config::Code;
@@ -98,6 +100,7 @@ fn router(shown: Shown) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(prometheus))
         .route("/config", get(config))
+        .route("/registry/{*path}", get(schemas))
         .with_state(Arc::new(shown))
 }
 
@@ -122,6 +125,12 @@ async fn prometheus(State(shown): State<Arc<Shown>>) -> Response {
 
 async fn config(State(shown): State<Arc<Shown>>) -> Response {
     answer(StatusCode::OK, "text/plain; charset=utf-8", shown.config.clone())
+}
+
+async fn schemas(Path(path): Path<String>) -> Response {
+    let (status, body) = registry::answer(&path);
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    answer(status, "application/vnd.schemaregistry.v1+json", body.to_string())
 }
 
 async fn page(State(shown): State<Arc<Shown>>) -> Response {
