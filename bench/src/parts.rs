@@ -155,7 +155,13 @@ pub(crate) fn updates(log: &dyn Log, seconds: i64, live: usize) -> anyhow::Resul
         written += state.len();
         task.commit(Step { outputs: Vec::new(), state, next })?;
     }
-    let extra = json!({ "state_records": written, "load_seconds": seconds });
+    let extra = json!({
+        "state_records": written,
+        "load_seconds": seconds,
+        "conversations": processor.counters().conversations,
+        "gravestones": processor.counters().gravestones,
+        "resident_mb": resident_kib() / 1024,
+    });
     Ok(merge(figures("updates of state", next as usize, watch, before), &extra))
 }
 
@@ -184,6 +190,7 @@ pub(crate) fn restore(log: &dyn Log) -> anyhow::Result<Value> {
     let grown = resident_kib().saturating_sub(empty) * 1024;
     let extra = json!({
         "conversations": conversations,
+        "gravestones": processor.counters().gravestones,
         "resident_mb": resident_kib() / 1024,
         "bytes_per_call": grown / conversations.max(1),
     });

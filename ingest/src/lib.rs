@@ -5,6 +5,7 @@
 //! [`feed::Writer`] that is given to it.
 
 pub mod agentstate;
+pub mod configdb;
 pub mod feed;
 pub mod reporting;
 pub mod statserver;

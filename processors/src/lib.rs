@@ -5,6 +5,7 @@
 
 use trunkline_schemas::{Offset, Record, Stored, Topic};
 
+pub mod config;
 pub mod conversation;
 pub mod presence;
 

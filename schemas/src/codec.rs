@@ -13,6 +13,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::command::ConversationCommand;
+use crate::configdb::ConfigObject;
+use crate::desired::{ConfigOutcome, DesiredObject};
 use crate::directory::DirectoryRow;
 use crate::outcome::Outcome;
 use crate::presence::{PresenceCommand, PresenceOutcome};
@@ -85,7 +87,7 @@ macro_rules! built_in {
 }
 
 /// The built-in schemas. Only ever appended to: the place is the id.
-pub static BUILT_IN: [BuiltIn; 10] = [
+pub static BUILT_IN: [BuiltIn; 13] = [
     built_in!(0, "RawEvent", "raw.tlib.avsc"),
     built_in!(1, "ConversationCommand", "command.conversation.avsc"),
     built_in!(2, "Outcome", "outcome.conversation.avsc"),
@@ -96,6 +98,9 @@ pub static BUILT_IN: [BuiltIn; 10] = [
     built_in!(7, "PresenceCommand", "command.presence.avsc"),
     built_in!(8, "PresenceOutcome", "outcome.presence.avsc"),
     built_in!(9, "RawEvent", "raw.3.avsc"),
+    built_in!(10, "ConfigObject", "raw.configdb.avsc"),
+    built_in!(11, "DesiredObject", "command.config.avsc"),
+    built_in!(12, "ConfigOutcome", "outcome.config.avsc"),
 ];
 
 /// A type that has a built-in schema.
@@ -128,6 +133,15 @@ impl Schemed for PresenceCommand {
 impl Schemed for PresenceOutcome {
     const INDEX: usize = 8;
 }
+impl Schemed for ConfigValue {
+    const INDEX: usize = 10;
+}
+impl Schemed for DesiredValue {
+    const INDEX: usize = 11;
+}
+impl Schemed for ConfigOutcome {
+    const INDEX: usize = 12;
+}
 
 /// A directory row as a value of its topic: Avro wants a record around the union.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
@@ -135,6 +149,22 @@ impl Schemed for PresenceOutcome {
 pub struct DirectoryValue {
     /// The row.
     pub row: DirectoryRow,
+}
+
+/// An object of the Engage configuration as a value of its topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename = "ConfigObject")]
+pub struct ConfigValue {
+    /// The object.
+    pub object: ConfigObject,
+}
+
+/// The desired state of an object as a value of its topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename = "DesiredObject")]
+pub struct DesiredValue {
+    /// The object.
+    pub object: DesiredObject,
 }
 
 /// Encodes a value with its built-in schema.

@@ -5,6 +5,8 @@
 
 pub mod codec;
 pub mod command;
+pub mod configdb;
+pub mod desired;
 pub mod directory;
 pub mod ids;
 pub mod outcome;
@@ -17,6 +19,8 @@ pub mod time;
 pub mod topics;
 
 pub use command::{ConversationCommand, VoiceEvent};
+pub use configdb::ConfigObject;
+pub use desired::{ConfigOutcome, DesiredObject};
 pub use directory::DirectoryRow;
 pub use outcome::{Outcome, OutcomeStatus};
 pub use presence::{

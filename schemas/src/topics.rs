@@ -68,6 +68,12 @@ pub enum ValueKind {
     Segment,
     /// [`crate::DirectoryRow`]
     DirectoryRow,
+    /// [`crate::ConfigObject`]
+    ConfigObject,
+    /// [`crate::DesiredObject`]
+    DesiredObject,
+    /// [`crate::ConfigOutcome`]
+    ConfigOutcome,
     /// [`crate::state::StateValue`]
     State,
     /// The original record, untouched, whatever it was.
@@ -125,13 +131,23 @@ pub const DEAD_CONVERSATION_SINK: Topic = Topic("dead.conversation-sink");
 pub const DEAD_PRESENCE: Topic = Topic("dead.presence");
 /// Changes of agents that Genesys Cloud refused for good.
 pub const DEAD_PRESENCE_SINK: Topic = Topic("dead.presence-sink");
+/// The Engage configuration, one record an object, and the ends of polls.
+pub const RAW_CONFIGDB: Topic = Topic("raw.configdb");
+/// What the organisation is to hold, one record an object.
+pub const COMMAND_CONFIG: Topic = Topic("command.config");
+/// What became of each object, and what is wrong with the configuration.
+pub const OUTCOME_CONFIG: Topic = Topic("outcome.config");
+/// State of the config processor.
+pub const STATE_CONFIG: Topic = Topic("state.config");
+/// Records of the configuration that could not be processed.
+pub const DEAD_CONFIG: Topic = Topic("dead.config");
 
 const fn spec(topic: Topic, spread: Spread, policy: Policy, value: ValueKind) -> TopicSpec {
     TopicSpec { topic, spread, policy, value }
 }
 
 /// Every topic there is.
-pub const CATALOGUE: [TopicSpec; 18] = [
+pub const CATALOGUE: [TopicSpec; 23] = [
     spec(RAW_TLIB, Spread::Domain, Policy::DeleteDays(7), ValueKind::RawEvent),
     spec(COMMAND_CONVERSATION, Spread::Hash, Policy::DeleteDays(7), ValueKind::ConversationCommand),
     spec(OUTCOME_CONVERSATION, Spread::Hash, Policy::DeleteDays(30), ValueKind::Outcome),
@@ -150,6 +166,11 @@ pub const CATALOGUE: [TopicSpec; 18] = [
     spec(STATE_PRESENCE_SINK, Spread::Hash, Policy::Compact, ValueKind::State),
     spec(DEAD_PRESENCE, Spread::Domain, Policy::DeleteDays(30), ValueKind::Original),
     spec(DEAD_PRESENCE_SINK, Spread::Hash, Policy::DeleteDays(30), ValueKind::Original),
+    spec(RAW_CONFIGDB, Spread::One, Policy::Compact, ValueKind::ConfigObject),
+    spec(COMMAND_CONFIG, Spread::One, Policy::Compact, ValueKind::DesiredObject),
+    spec(OUTCOME_CONFIG, Spread::Hash, Policy::DeleteDays(30), ValueKind::ConfigOutcome),
+    spec(STATE_CONFIG, Spread::One, Policy::Compact, ValueKind::State),
+    spec(DEAD_CONFIG, Spread::One, Policy::DeleteDays(30), ValueKind::Original),
 ];
 
 /// Partition of a key among `count`: FNV-1a of 64 bits, modulo the count.

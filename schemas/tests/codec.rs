@@ -5,16 +5,20 @@ use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
-use trunkline_schemas::codec::{self, BUILT_IN, CodecError, DirectoryValue, FINGERPRINT_HEADER};
+use trunkline_schemas::codec::{
+    self, BUILT_IN, CodecError, ConfigValue, DesiredValue, DirectoryValue, FINGERPRINT_HEADER,
+};
 use trunkline_schemas::codec::{Schemed, decode, encode};
 use trunkline_schemas::command::*;
+use trunkline_schemas::configdb::{self, ConfigObject, DnType, ObjectType};
+use trunkline_schemas::desired::{self, DesiredKind, DesiredObject, Division, UserKind};
 use trunkline_schemas::directory::*;
 use trunkline_schemas::raw::{RawKind, Stream};
 use trunkline_schemas::segment::LegKind;
 use trunkline_schemas::state::StateValue;
 use trunkline_schemas::{
-    ConversationCommand, DirectoryRow, Outcome, OutcomeStatus, PresenceChange, PresenceCommand,
-    PresenceOutcome, RawEvent, RoutingStatus, Segment, SystemPresence, VoiceEvent,
+    ConfigOutcome, ConversationCommand, DirectoryRow, Outcome, OutcomeStatus, PresenceChange,
+    PresenceCommand, PresenceOutcome, RawEvent, RoutingStatus, Segment, SystemPresence, VoiceEvent,
 };
 
 fn id() -> String {
@@ -355,6 +359,158 @@ fn each_change_of_an_agent_comes_back() {
         let Value::Enum(_, symbol) = value.as_ref() else { panic!("of enums") };
         assert_eq!((*found, symbol.as_str()), (branch, name), "other tools read the names of GC");
     }
+}
+
+/// An object of each type; DNs of each type.
+fn config_objects() -> Vec<ConfigObject> {
+    let (name, folder) = ("VQ_Sales".to_owned(), Some(232));
+    let value = configdb::AttributeValue { dbid: 104, name: name.clone(), enabled: false };
+    let option = configdb::AnnexOption {
+        section: "config_sync".to_owned(),
+        name: "skill_level_max_value".to_owned(),
+        value: "10".to_owned(),
+    };
+    let dn = |kind| {
+        ConfigObject::Dn(configdb::Dn {
+            dbid: 130,
+            switch: 102,
+            kind,
+            number: name.clone(),
+            alias: String::new(),
+            enabled: true,
+            folder,
+            modified_ms: Some(1_681_909_525_000),
+        })
+    };
+    let mut objects: Vec<ConfigObject> = DnType::ALL.map(dn).into();
+    objects.extend([
+        ConfigObject::Tenant(configdb::Tenant { dbid: 101, name: name.clone() }),
+        ConfigObject::Switch(configdb::Switch { dbid: 102, name: name.clone() }),
+        ConfigObject::Person(configdb::Person {
+            dbid: 101,
+            user_name: "a@example.com".to_owned(),
+            employee_id: "E1".to_owned(),
+            e_mail: String::new(),
+            first_name: "A".to_owned(),
+            last_name: String::new(),
+            is_agent: true,
+            enabled: true,
+            folder: None,
+            roles: some("Agent,Supervisor"),
+            skills: vec![configdb::SkillLevel { skill: 101, level: -1 }],
+        }),
+        ConfigObject::Skill(configdb::Skill { dbid: 1, name: name.clone(), enabled: true, folder }),
+        ConfigObject::AgentGroup(configdb::AgentGroup {
+            dbid: 101,
+            name: name.clone(),
+            enabled: true,
+            folder,
+            queue: some("VQ_Sales"),
+            script: some("Skill(\"Sales\") > 1"),
+            members: vec![101, 102],
+        }),
+        ConfigObject::BusinessAttribute(configdb::BusinessAttribute {
+            dbid: 102,
+            name: name.clone(),
+            operational: true,
+            enabled: true,
+            contains: some("dispositions"),
+            values: vec![value],
+        }),
+        ConfigObject::Transaction(configdb::Transaction {
+            dbid: 101,
+            name: name.clone(),
+            options: vec![option],
+        }),
+        ConfigObject::Folder(configdb::Folder { dbid: 202, name, kind: 3, parent: Some(201) }),
+        ConfigObject::Poll(configdb::Poll { at_ms: 5, objects: 9, digest: "ab".to_owned() }),
+    ]);
+    objects
+}
+
+#[test]
+fn each_object_of_engage_comes_back_by_its_key() {
+    let mut keys = Vec::new();
+    for object in config_objects() {
+        let value = ConfigValue { object: object.clone() };
+        let bytes = encode(&value).expect("it encodes");
+        assert_eq!(bytes[..5], [0, 0, 0, 0, 11]);
+        assert_eq!(decode::<ConfigValue>(&bytes).expect("it decodes"), value);
+        generic::<ConfigValue>(&bytes);
+        let named = object.kind().map(|kind| (kind, object.dbid()));
+        assert_eq!(configdb::parse_key(&object.key()), named, "{}", object.key());
+        keys.push(object.key());
+    }
+    assert_eq!(keys.iter().filter(|key| *key == "dn/130").count(), 5);
+    keys.dedup();
+    assert_eq!(keys.len(), 10, "each type has keys of its own");
+    for kind in ObjectType::ALL {
+        assert_eq!(ObjectType::of_number(kind.number()), Some(kind));
+    }
+    for kind in DnType::ALL {
+        assert_eq!(DnType::of_number(kind.number()), Some(kind));
+    }
+    assert_eq!((ObjectType::of_number(4), DnType::of_number(2)), (None, None));
+    for nothing in ["dn", "dn/", "dn/x", "host/1", ""] {
+        assert_eq!(configdb::parse_key(nothing), None, "{nothing:?}");
+    }
+}
+
+#[test]
+fn each_desired_object_comes_back_by_its_key() {
+    let name = || "Billing".to_owned();
+    let user = |kind| {
+        DesiredObject::User(desired::User {
+            user_name: "Alice@Example.com".to_owned(),
+            display_name: name(),
+            e_mail: None,
+            external_id: "101_alice".to_owned(),
+            active: true,
+            kind,
+            roles: vec!["Employee".to_owned()],
+            division: Division::Home,
+            skills: vec![desired::UserSkill { name: name(), proficiency_tenths: 28 }],
+            employee_ids: vec!["E1".to_owned()],
+            persons: vec![101],
+        })
+    };
+    let mut objects: Vec<DesiredObject> = UserKind::ALL.map(user).into();
+    objects.extend([
+        DesiredObject::Skill(desired::Skill { name: name(), skills: vec![103, 104] }),
+        DesiredObject::Queue(desired::Queue {
+            name: name(),
+            description: name(),
+            peer_id: "131".to_owned(),
+            members: vec!["alice@example.com".to_owned()],
+            wrap_up_codes: vec![name()],
+            dns: vec![DnAt { dn: name(), switch: name() }],
+            delete: false,
+        }),
+        DesiredObject::WrapUpCode(desired::WrapUpCode { name: name(), values: vec![name()] }),
+        DesiredObject::Source(desired::Source { name: name() }),
+    ]);
+    for object in objects {
+        let value = DesiredValue { object: object.clone() };
+        let bytes = encode(&value).expect("it encodes");
+        assert_eq!(bytes[..5], [0, 0, 0, 0, 12]);
+        assert_eq!(decode::<DesiredValue>(&bytes).expect("it decodes"), value);
+        generic::<DesiredValue>(&bytes);
+        assert_eq!(DesiredKind::of_key(&object.key()), Some(object.kind()));
+    }
+    assert_eq!(user(UserKind::Agent).key(), "user/alice@example.com");
+    assert_eq!(DesiredKind::of_key("person/101"), None);
+    let outcome = ConfigOutcome {
+        status: OutcomeStatus::LeftOut,
+        object: "person/108".to_owned(),
+        gc_id: None,
+        action: None,
+        code: some("no_e_mail"),
+        reason: None,
+        attempts: 0,
+        at_ms: 5,
+    };
+    let bytes = encode(&outcome).expect("it encodes");
+    assert_eq!(decode::<ConfigOutcome>(&bytes).expect("it decodes"), outcome);
 }
 
 /// A raw event as programs before agent states wrote it.

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{Config, LogFormat, Logging};
 
 mod agents;
+mod configdb;
 mod demo;
 mod engage_sim;
 mod explain;
@@ -44,6 +45,8 @@ enum Command {
     Translate(translate::Args),
     /// List topics, or show the records of one
     Topics(topics::Args),
+    /// Look into the Engage Configuration Database
+    Configdb(configdb::Args),
     /// Serve a simulated Engage site
     EngageSim(engage_sim::Args),
     /// Serve a simulated Genesys Cloud organisation
@@ -60,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Validate(args) => Ok(validate::run(&args)),
         Command::Translate(args) => translate::run(&args),
         Command::Topics(args) => topics::run(&args),
+        Command::Configdb(args) => configdb::run(&args),
         Command::EngageSim(args) => engage_sim::run(&args),
         Command::GcSim(args) => gc_sim::run(&args),
     };

@@ -7,16 +7,16 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 use trunkline_processors::conversation::Settings;
-use trunkline_processors::presence;
 use trunkline_processors::presence::reason::ReasonNames;
 use trunkline_processors::presence::table::Reason;
+use trunkline_processors::presence::{self, Authority};
 use trunkline_sinks::{ClientConfig, GenesysCloud, LocalAllowance, SinkConfig};
 
 use super::{ConfigArg, load, runtime, told_to_stop};
 use crate::admin::health::Health;
 use crate::admin::metrics::Metrics;
 use crate::admin::{self, Shown};
-use crate::config::{self, Config, Conversation, Log as LogConfig, Secret};
+use crate::config::{self, AgentSource, Config, Conversation, Domain, Log as LogConfig, Secret};
 use crate::drive::Shell;
 use crate::drive::engine::{Agents, Engine, Parts, Plan};
 use crate::drive::sink::Outlet;
@@ -129,7 +129,13 @@ fn settings(conversation: &Conversation) -> Settings {
     }
 }
 
-fn presence_settings(presence: &config::Presence) -> presence::Settings {
+/// How the presence processor of a domain is set: which source decides is said where the domain
+/// names its sources.
+fn presence_settings(presence: &config::Presence, domain: &Domain) -> presence::Settings {
+    let authority = match domain.agent_states.as_ref().map(|states| states.authority) {
+        Some(AgentSource::VoiceMicroservices) => Authority::VoiceMicroservices,
+        Some(AgentSource::StatServer) | None => Authority::StatServer,
+    };
     let config::Reasons { breaks, meal, meeting, training } = &presence.reasons;
     let texts = [
         (breaks, Reason::Break),
@@ -143,7 +149,7 @@ fn presence_settings(presence: &config::Presence) -> presence::Settings {
     presence::Settings {
         reason_wait_ms: presence.reason_wait_ms,
         reasons: ReasonNames::new(texts),
-        ..presence::Settings::default()
+        authority,
     }
 }
 
@@ -183,9 +189,9 @@ fn outlets(config: &Config) -> anyhow::Result<(Outlet, Option<Agents>)> {
         (Arc::clone(&cloud), LocalAllowance::shared(per_minute, burst, shares))
     };
     let [of_conversations, of_agents] = allowances;
-    let settings = presence_settings(&config.presence);
+    let settings = |domain: &Domain| presence_settings(&config.presence, domain);
     let agents = Agents {
-        settings: vec![settings; config.domains.len()],
+        settings: config.domains.iter().map(settings).collect(),
         source_id: sink.source_id.clone(),
         outlet: outlet(own_cloud, of_agents, sink.events_per_agent, sink.requests_in_flight),
     };
@@ -210,4 +216,37 @@ fn cloud(
         connect_timeout: CONNECT_TIMEOUT,
         request_timeout: cloud.conversation.request_timeout,
     })?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::AgentStates;
+
+    #[test]
+    fn the_source_that_a_domain_names_decides() {
+        let source = |authority| AgentStates {
+            authority,
+            stat_servers: Vec::new(),
+            voice_microservices: None,
+        };
+        for (named, decides) in [
+            (None, Authority::StatServer),
+            (Some(AgentSource::StatServer), Authority::StatServer),
+            (Some(AgentSource::VoiceMicroservices), Authority::VoiceMicroservices),
+        ] {
+            let domain = Domain {
+                name: "d".to_owned(),
+                directory_file: std::path::PathBuf::new(),
+                directory: trunkline_schemas::directory::DirectoryFile::default(),
+                agent_states: named.map(source),
+                interaction_reporting: None,
+                sites: Vec::new(),
+            };
+            let presence =
+                config::Presence { reason_wait_ms: 7, reasons: config::Reasons::default() };
+            let settings = presence_settings(&presence, &domain);
+            assert_eq!((settings.authority, settings.reason_wait_ms), (decides, 7), "{named:?}");
+        }
+    }
 }

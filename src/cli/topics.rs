@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
-use trunkline_schemas::codec::{self, DirectoryValue};
+use trunkline_schemas::codec::{self, ConfigValue, DesiredValue, DirectoryValue};
 use trunkline_schemas::state::StateValue;
 use trunkline_schemas::time::iso_millis;
 use trunkline_schemas::topics::{CATALOGUE, ValueKind};
 use trunkline_schemas::{
-    ConversationCommand, Outcome, PresenceCommand, PresenceOutcome, RawEvent, Record, Segment,
-    Stored, Topic,
+    ConfigOutcome, ConversationCommand, Outcome, PresenceCommand, PresenceOutcome, RawEvent,
+    Record, Segment, Stored, Topic,
 };
 
 use super::run::open_log;
@@ -181,11 +181,15 @@ fn value(kind: ValueKind, record: &Record) -> Value {
         ValueKind::Outcome => decoded::<Outcome>(bytes, None),
         ValueKind::Segment => decoded::<Segment>(bytes, None),
         ValueKind::DirectoryRow => decoded::<DirectoryValue>(bytes, None),
+        ValueKind::ConfigObject => decoded::<ConfigValue>(bytes, None),
+        ValueKind::DesiredObject => decoded::<DesiredValue>(bytes, None),
+        ValueKind::ConfigOutcome => decoded::<ConfigOutcome>(bytes, None),
         ValueKind::State => decoded::<StateValue>(bytes, Some("body")),
         // A dead letter keeps what it was: the raw event or command of its stage, or bytes.
         ValueKind::Original => decoded::<RawEvent>(bytes, Some("payload"))
             .or_else(|_| decoded::<ConversationCommand>(bytes, None))
             .or_else(|_| decoded::<PresenceCommand>(bytes, None))
+            .or_else(|_| decoded::<ConfigValue>(bytes, None))
             .or_else(|_| Ok(Value::from(String::from_utf8_lossy(bytes)))),
     };
     decoded.unwrap_or_else(|undecodable| json!({ "undecodable": undecodable }))

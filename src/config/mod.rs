@@ -17,6 +17,7 @@ use trunkline_schemas::directory::DirectoryFile;
 mod agent_states;
 mod checks;
 pub mod codes;
+mod configdb;
 pub mod directory;
 mod document;
 mod presence;
@@ -29,6 +30,7 @@ mod tree;
 
 pub use agent_states::{AgentSource, AgentStates, VoiceMicroservices};
 pub use codes::Code;
+pub use configdb::{ConfigDb, DeletionRules, Password, ProfileFile, QueueTypes};
 pub use directory::load as load_directory;
 pub use document::ConfigError;
 pub use presence::{OwnClient, Presence, PresenceSink, Reasons};
@@ -56,6 +58,9 @@ pub struct Config {
     pub domains: Vec<Domain>,
     /// `[genesys_cloud]`
     pub genesys_cloud: GenesysCloud,
+    /// `[configdb]`, if the Engage configuration is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub configdb: Option<ConfigDb>,
     /// `[conversation]`
     pub conversation: Conversation,
     /// `[presence]`

@@ -12,7 +12,8 @@ use super::{HostPort, checks};
 /// Interactions of one medium that an agent may be allowed to handle.
 const CAPACITY_MAX: u64 = 1_000;
 
-/// Trunkline as the reporting engine of Interaction Servers (seed 002), in the place of Stat Server.
+/// Trunkline as the reporting engine of Interaction Servers (seed 002), in the place of Stat
+/// Server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct InteractionReporting {
     /// The bridge that is the engine: a server has one.

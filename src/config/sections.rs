@@ -8,7 +8,7 @@ use super::reader::{Placed, Reader, Unique};
 use super::{
     Admin, Bridge, ClientFile, Config, Conversation, ConversationClient, Domain, GenesysCloud,
     HostPort, Log, Logging, Secret, SecretSource, ServerPair, Shutdown, Site, Topics, agent_states,
-    checks, directory, presence, reporting,
+    checks, configdb, directory, presence, reporting,
 };
 
 /// Partitions a hashed topic may have.
@@ -34,6 +34,9 @@ pub(super) fn config(
                 [genesys_cloud.conversation] with an OAuth client";
     let genesys_cloud = top.required_section("genesys_cloud", hint);
     let genesys_cloud = self::genesys_cloud(genesys_cloud, environment);
+    let has_configdb = top.has("configdb");
+    let configdb = top.section("configdb");
+    let configdb = has_configdb.then(|| configdb::configdb(configdb, environment));
     let conversation = conversation(top.section("conversation"));
     let presence = presence::presence(top.section("presence"));
     let shutdown = shutdown(top.section("shutdown"));
@@ -46,6 +49,7 @@ pub(super) fn config(
         bridge: bridge?,
         domains: domains?,
         genesys_cloud: genesys_cloud?,
+        configdb: configdb.map_or(Some(None), |configdb| configdb.map(Some))?,
         conversation: conversation?,
         presence: presence?,
         shutdown: shutdown?,

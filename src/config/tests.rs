@@ -18,7 +18,7 @@ const DIRECTORY: &str = r#"{"servers":[{"name":"S1","switch":"SW"}],
 "wrapUpCodes":[{"name":"Sold","id":"W1"}],"sourceId":"P1"}"#;
 
 /// The least a configuration must say.
-const LEAST: &str = r#"[[domain]]
+pub(super) const LEAST: &str = r#"[[domain]]
 name = "main"
 directory_file = "directory.json"
 [[domain.site]]
@@ -34,14 +34,14 @@ client_id = "client"
 client_secret_file = "secret.txt"
 "#;
 
-fn folder() -> TempDir {
+pub(super) fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     write(&folder, "directory.json", DIRECTORY);
     write(&folder, "secret.txt", &format!("{CANARY}\n"));
     folder
 }
 
-fn write(folder: &TempDir, name: &str, text: &str) {
+pub(super) fn write(folder: &TempDir, name: &str, text: &str) {
     fs::write(folder.path().join(name), text).expect("the folder can be written");
 }
 
@@ -50,7 +50,7 @@ fn environment(variable: &str) -> Option<String> {
     given.then(|| CANARY.to_owned())
 }
 
-fn load_in(folder: &TempDir, text: &str) -> Result<Config, Vec<ConfigError>> {
+pub(super) fn load_in(folder: &TempDir, text: &str) -> Result<Config, Vec<ConfigError>> {
     write(folder, "t.toml", text);
     Config::load_with(&folder.path().join("t.toml"), &environment)
 }
@@ -100,8 +100,8 @@ hint: did you mean `requests_per_minute`?",
   | ^^^^^^
 unknown key
 
-hint: known here: admin, log, topics, bridge, domain, genesys_cloud, conversation, presence, \
-             shutdown, logging",
+hint: known here: admin, log, topics, bridge, domain, genesys_cloud, configdb, conversation, \
+             presence, shutdown, logging",
         ),
         (
             "a missing key",

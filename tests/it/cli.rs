@@ -55,12 +55,14 @@ fn assert_status(done: &Done, status: i32, what: &str) {
 
 #[test]
 fn every_command_explains_itself() {
-    let commands: [(&[&str], &[&str]); 10] = [
+    let commands: [(&[&str], &[&str]); 12] = [
         (&[], &["demo", "run", "validate", "translate", "topics", "engage-sim", "gc-sim"]),
         (&["demo"], &["--calls", "--rate", "--speed", "--seed", "--json"]),
         (&["run"], &["--config", "--only", "ingest", "processors", "sinks"]),
         (&["validate"], &["--config"]),
         (&["translate"], &["--directory"]),
+        (&["configdb"], &["probe", "--config"]),
+        (&["configdb", "probe"], &["--help"]),
         (&["topics"], &["list", "show", "--config", "--log"]),
         (&["topics", "list"], &["--json"]),
         (&["topics", "show"], &["--partition", "--from", "--limit", "--json"]),

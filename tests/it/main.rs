@@ -5,6 +5,7 @@ mod agent_feeds;
 mod agents;
 mod bad_input;
 mod cli;
+mod configdb;
 mod faults;
 mod feeder;
 mod front;

@@ -5,8 +5,8 @@
 //! |---|---|---|
 //! | `Away` | connected | the request; `Asked` |
 //! | `Asked` | the `EventAck` of its request | `Reporting`; the next server may be connected |
-//! | `Asked` | the `EventError` of its request | once: the request by its other name; then the connection is given up |
-//! | `Asked`, `Reporting` | `EventPlaceAgentState` | the agent's status, to every server that knows the agent |
+//! | `Asked` | the `EventError` of its request | the request by its other name, then given up |
+//! | `Asked`, `Reporting` | `EventPlaceAgentState` | the status, to servers that know the agent |
 //! | any | lost | its agents are known no more there; `Away`; the next server may be connected |
 //! | any | anything else | nothing |
 

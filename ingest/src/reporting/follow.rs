@@ -303,10 +303,11 @@ impl Connection {
 
     /// One connection: why it ended, and whether the server said anything.
     async fn attempt(&self, stop: &CancellationToken) -> (String, bool) {
+        let connecting = TcpStream::connect(self.address());
         let connected = tokio::select! {
             biased;
             () = stop.cancelled() => return ("the bridge stops".to_owned(), false),
-            connected = timeout(self.config.connect_timeout, TcpStream::connect(self.address())) => {
+            connected = timeout(self.config.connect_timeout, connecting) => {
                 connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             }
         };

@@ -162,8 +162,8 @@ pub struct Conversation {
     pub id: String,
     /// Root CallUUID.
     pub root: String,
-    /// Its Engage calls by CallUUID.
-    pub calls: BTreeMap<String, Call>,
+    /// Its Engage calls by CallUUID. Boxed: there is mostly one, and a map has room for eleven.
+    pub calls: BTreeMap<String, Box<Call>>,
     /// Parties, in order of their joining.
     pub parties: Vec<Party>,
     /// VQ entries, in order.
@@ -221,7 +221,12 @@ impl Conversation {
 
     /// The root call.
     pub fn root_call(&self) -> Option<&Call> {
-        self.calls.get(&self.root)
+        self.calls.get(&self.root).map(|call| &**call)
+    }
+
+    /// When its root call was created, milliseconds since 1970; 0 where that is not known.
+    pub fn created_ms(&self) -> i64 {
+        self.root_call().map_or(0, |call| call.created_ms)
     }
 
     /// The party of that id in that call.

@@ -123,7 +123,7 @@ fn known<'a>(
     let group = sibling
         .and_then(|sibling| conversation.calls.get(sibling))
         .map_or_else(|| uuid.to_owned(), |call| call.group.clone());
-    let fresh = || Call { group, ..Call::default() };
+    let fresh = || Box::new(Call { group, ..Call::default() });
     conversation.calls.entry(uuid.to_owned()).or_insert_with(fresh)
 }
 
@@ -246,7 +246,8 @@ fn joining(
     let remote = event.is.remote_loc.as_ref().and_then(text);
     let home = context.directory.switch_of(&event.server);
     let switch = remote.as_deref().unwrap_or(home);
-    let kind = classify(context.directory, conversation.calls.get(call), switch, &dn, event);
+    let of = conversation.calls.get(call).map(|call| &**call);
+    let kind = classify(context.directory, of, switch, &dn, event);
     let person = (kind == PartyKind::Extension).then(|| format!("{dn}@{switch}"));
     let busy = person.as_ref().and_then(|person| context.busy.get(person));
     let busy = busy.is_some_and(|with| *with != conversation.id);

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use trunkline_schemas::codec::{self, CodecError};
@@ -26,6 +27,7 @@ pub mod correlate;
 pub mod directory;
 pub mod event;
 pub mod flow;
+pub mod gravestone;
 pub mod legs;
 pub mod logins;
 pub mod nearest;
@@ -43,6 +45,7 @@ use correlate::{Aliases, Belongs};
 use directory::Directory;
 use event::{Event, Kind};
 use flow::Flow;
+use gravestone::{Gravestone, NameKind};
 use legs::Input;
 use logins::Logins;
 use order::{Held, Number, Order, Streams};
@@ -101,6 +104,8 @@ pub struct Counters {
     pub unknown_calls: u64,
     /// Conversations in memory.
     pub conversations: u64,
+    /// Conversations that are over and not forgotten.
+    pub gravestones: u64,
     /// Events that wait for their order.
     pub waiting: u64,
 }
@@ -114,8 +119,9 @@ pub struct ConversationProcessor {
     streams: Streams,
     order: Order<Pending>,
     conversations: BTreeMap<String, Conversation>,
+    gravestones: BTreeMap<Arc<str>, Gravestone>,
     aliases: Aliases,
-    due: BTreeSet<(i64, String)>,
+    due: BTreeSet<(i64, Arc<str>)>,
     /// Which conversation a person is busy with, by DN and switch.
     busy: BTreeMap<String, String>,
     logins: Logins,
@@ -151,6 +157,7 @@ struct Meta {
 const META: &str = "meta";
 const HELD: &str = "held/";
 const CALL: &str = "call/";
+const GRAVESTONE: &str = "gravestone/";
 const ROW: &str = "row/";
 
 impl ConversationProcessor {
@@ -164,6 +171,7 @@ impl ConversationProcessor {
             copies: Copies::default(),
             streams: Streams::default(),
             conversations: BTreeMap::new(),
+            gravestones: BTreeMap::new(),
             aliases: Aliases::default(),
             due: BTreeSet::new(),
             busy: BTreeMap::new(),
@@ -181,14 +189,17 @@ impl ConversationProcessor {
 
     /// The Engage calls of a conversation by CallUUID; `None` once it is forgotten.
     pub fn calls_of(&self, conversation_id: &str) -> Option<Vec<String>> {
-        let conversation = self.conversations.get(conversation_id)?;
-        Some(conversation.calls.keys().cloned().collect())
+        let over = self.gravestones.get(conversation_id);
+        let calls = |known: &Conversation| known.calls.keys().cloned().collect();
+        let conversation = self.conversations.get(conversation_id).map(calls);
+        conversation.or_else(|| Some(over?.calls().map(ToString::to_string).collect()))
     }
 
     /// What was counted since the start.
     pub fn counters(&self) -> Counters {
         Counters {
             conversations: self.conversations.len() as u64,
+            gravestones: self.gravestones.len() as u64,
             waiting: self.order.len() as u64,
             ..self.counters
         }
@@ -295,6 +306,9 @@ impl ConversationProcessor {
         };
         let (id, twin) = self.unite(id, event);
         let sibling = sibling.or(twin);
+        if self.gravestones.contains_key(id.as_str()) {
+            return self.come_late(&id, event);
+        }
         let Some(mut conversation) = self.take_out(&id) else { return };
         // A record that makes the machine panic must leave the conversation as it was (law 11).
         let before = conversation.clone();
@@ -340,15 +354,17 @@ impl ConversationProcessor {
     /// Returns the one that the event concerns, and of a call not yet known its other half.
     fn unite(&mut self, id: String, event: &Event) -> (String, Option<String>) {
         let Some((other, call)) = self.aliases.twin(&id, event) else { return (id, None) };
-        if !self.conversations.contains_key(&other) {
-            return (id, None);
+        if self.gravestones.contains_key(other.as_str()) {
+            return (self.unite_with_past(id, &other, event), None);
+        }
+        if self.gravestones.contains_key(id.as_str()) {
+            return (self.unite_with_past(other, &id, event), None);
         }
         let (Some(this), Some(other)) = (self.take_out(&id), self.take_out(&other)) else {
             return (id, None);
         };
         if this.seq > 0 && other.seq > 0 {
-            let created = |c: &Conversation| c.root_call().map_or(0, |call| call.created_ms);
-            let other_is_older = created(&other) <= created(&this);
+            let other_is_older = other.created_ms() <= this.created_ms();
             let (older, mut younger) = if other_is_older { (other, this) } else { (this, other) };
             if younger.flow != Flow::Ended {
                 self.with_teller(&mut younger, &event.place, |teller| {
@@ -384,6 +400,42 @@ impl ConversationProcessor {
         (id, twin)
     }
 
+    /// The same where one of the two is over. What was not told joins it, and is silent too.
+    fn unite_with_past(&mut self, id: String, past: &str, event: &Event) -> String {
+        let Some(mut conversation) = self.take_out(&id) else { return past.to_owned() };
+        let Some(gravestone) = self.gravestones.get_mut(past) else {
+            self.put_back(conversation);
+            return id;
+        };
+        if conversation.seq == 0 {
+            gravestone.absorb(&conversation);
+            self.aliases.forget(&conversation);
+            self.aliases.learn_all(&past.into(), gravestone);
+            self.changed.insert(id);
+            return past.to_owned();
+        }
+        let is_younger = gravestone.created_ms <= conversation.created_ms();
+        if gravestone.seq > 0 && is_younger && conversation.flow != Flow::Ended {
+            self.with_teller(&mut conversation, &event.place, |teller| {
+                flow::give_up(teller, event.at_ms, Reason::Merged);
+            });
+        }
+        self.put_back(conversation);
+        id
+    }
+
+    /// An event of a conversation that is over: it says nothing any more, but keeps the gravestone.
+    fn come_late(&mut self, id: &str, event: &Event) {
+        let Some((id, mut gravestone)) = self.gravestones.remove_entry(id) else { return };
+        self.due.remove(&(gravestone.touched_ms + self.settings.gravestone_ms, Arc::clone(&id)));
+        gravestone.touched_ms = self.streams.now_ms;
+        if let Some(call) = &event.call {
+            gravestone.learn((NameKind::Call, call.as_str().into()));
+        }
+        self.changed.insert(id.to_string());
+        self.lay(id, gravestone);
+    }
+
     fn with_teller(
         &mut self,
         conversation: &mut Conversation,
@@ -411,7 +463,7 @@ impl ConversationProcessor {
     /// Takes a conversation out of every index but its names; [`Self::put_back`] puts it in again.
     fn take_out(&mut self, id: &str) -> Option<Conversation> {
         let conversation = self.conversations.remove(id)?;
-        self.due.remove(&(self.next_due(&conversation), id.to_owned()));
+        self.due.remove(&(self.next_due(&conversation), id.into()));
         for person in busy(&conversation) {
             if self.busy.get(person).is_some_and(|with| with == id) {
                 self.busy.remove(person);
@@ -430,15 +482,26 @@ impl ConversationProcessor {
 
     fn put_back(&mut self, conversation: Conversation) {
         self.aliases.learn(&conversation);
-        self.due.insert((self.next_due(&conversation), conversation.id.clone()));
+        self.changed.insert(conversation.id.clone());
+        if let Some(gravestone) = Gravestone::of(&conversation) {
+            return self.lay(conversation.id.into(), gravestone);
+        }
+        self.due.insert((self.next_due(&conversation), conversation.id.as_str().into()));
         for person in busy(&conversation) {
             self.busy.entry(person.clone()).or_insert_with(|| conversation.id.clone());
         }
         for agent in working(&conversation) {
             self.working.entry(agent.clone()).or_default().insert(conversation.id.clone());
         }
-        self.changed.insert(conversation.id.clone());
         self.conversations.insert(conversation.id.clone(), conversation);
+    }
+
+    /// Remembers a conversation by its gravestone from now on.
+    fn lay(&mut self, id: Arc<str>, gravestone: Gravestone) {
+        self.aliases.learn_all(&id, &gravestone);
+        let until_ms = gravestone.touched_ms + self.settings.gravestone_ms;
+        self.due.insert((until_ms, Arc::clone(&id)));
+        self.gravestones.insert(id, gravestone);
     }
 
     /// When a conversation must be looked at again though nothing is heard of it.
@@ -457,6 +520,12 @@ impl ConversationProcessor {
             let waits = self.order.first_ms().is_some_and(|first_ms| first_ms <= due_ms);
             if due_ms > self.streams.now_ms || waits {
                 return;
+            }
+            if let Some(gravestone) = self.gravestones.remove(&id) {
+                self.aliases.forget_all(&id, &gravestone);
+                self.due.pop_first();
+                self.changed.insert(id.to_string());
+                continue;
             }
             let Some(mut conversation) = self.take_out(&id) else {
                 self.due.pop_first();
@@ -482,7 +551,7 @@ impl ConversationProcessor {
                 let calls = self.calls(&conversation);
                 self.relay(&calls, &BTreeMap::new(), at_ms.max(conversation.newest_ms), &place);
                 self.aliases.forget(&conversation);
-                self.changed.insert(id);
+                self.changed.insert(id.to_string());
             } else {
                 self.with_teller(&mut conversation, &place, |teller| {
                     flow::give_up(teller, at_ms, Reason::Idle);
@@ -543,8 +612,11 @@ impl Processor for ConversationProcessor {
             effects.state.push((format!("{ROW}{key}").into_bytes(), row.as_ref().map(json)));
         }
         for id in std::mem::take(&mut self.changed) {
-            let value = self.conversations.get(&id).map(json);
-            effects.state.push((format!("{CALL}{id}").into_bytes(), value));
+            let (value, over) = (self.conversations.get(&id), self.gravestones.get(id.as_str()));
+            effects.state.push((format!("{CALL}{id}").into_bytes(), value.map(json)));
+            if over.is_some() || value.is_none() {
+                effects.state.push((format!("{GRAVESTONE}{id}").into_bytes(), over.map(json)));
+            }
         }
         for (key, value) in self.logins.changes() {
             effects.state.push((key.into_bytes(), Some(value)));
@@ -570,6 +642,8 @@ impl Processor for ConversationProcessor {
             let conversation: Conversation = serde_json::from_slice(value).map_err(bad)?;
             self.put_back(conversation);
             self.changed.clear(); // what was read is no change
+        } else if let Some(id) = key.strip_prefix(GRAVESTONE) {
+            self.lay(id.into(), serde_json::from_slice(value).map_err(bad)?);
         } else if let Some(block) = key.strip_prefix(HELD) {
             let held: Vec<Held> = serde_json::from_slice(value).map_err(bad)?;
             let block = block.parse().map_err(|e| format!("state key {key}: {e}"))?;
