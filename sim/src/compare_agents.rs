@@ -58,7 +58,7 @@ fn expected(day: &AgentDay) -> Vec<(UserChange, i64)> {
 }
 
 /// All differences between the days and what was told, agent by agent in the order of the days,
-/// then the users whom no agent is. Of an agent the first one is named: what follows is out of step.
+/// then the users whom no agent is. Of an agent the first one is named: the rest is out of step.
 /// Times may be off by `tolerance_ms`.
 pub fn compare_agents(
     days: &[AgentDay],
