@@ -114,6 +114,28 @@ pub struct TopicSpec {
     pub value: ValueKind,
 }
 
+impl TopicSpec {
+    /// How long a compacted topic keeps a tombstone, milliseconds: longer than anybody needs to
+    /// read the topic. State is read by the task whose it is, within seconds, and has hundreds of
+    /// tombstones a second at a busy site.
+    pub const fn tombstone_ms(&self) -> i64 {
+        match self.value {
+            ValueKind::State => 5 * 60_000,
+            ValueKind::RawEvent
+            | ValueKind::ConversationCommand
+            | ValueKind::PresenceCommand
+            | ValueKind::PresenceOutcome
+            | ValueKind::Outcome
+            | ValueKind::Segment
+            | ValueKind::DirectoryRow
+            | ValueKind::ConfigObject
+            | ValueKind::DesiredObject
+            | ValueKind::ConfigOutcome
+            | ValueKind::Original => 3_600_000,
+        }
+    }
+}
+
 /// Engage events of SIP Servers, link records, ticks, directory rows, relayed facts.
 pub const RAW_TLIB: Topic = Topic("raw.tlib");
 /// What Genesys Cloud is to be told of conversations.

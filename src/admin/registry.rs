@@ -86,24 +86,18 @@ fn of_version(
     show: impl Fn(&str, usize, (usize, &BuiltIn)) -> Value,
 ) -> Answer {
     let Some(schemas) = schemas(subject) else { return no_subject(subject) };
-    let number = match version {
-        "latest" | "-1" => schemas.len(),
-        text => match text.parse::<usize>() {
-            Ok(number @ 1..) => number,
-            Ok(0) | Err(_) => {
-                let message = "The specified version is not a valid version id: it is a number \
-                               from 1, or \"latest\"";
-                return (422, json!({ "error_code": 42202, "message": message }));
-            }
-        },
+    let is_latest = matches!(version, "latest" | "-1");
+    let number = if is_latest { Some(schemas.len()) } else { version.parse().ok() };
+    let Some(number) = number.filter(|number| *number > 0) else {
+        let message = "The specified version is not a valid version id: it is a number from 1, or \
+                       \"latest\"";
+        return (422, json!({ "error_code": 42202, "message": message }));
     };
-    match schemas.get(number - 1) {
-        Some(found) => (200, show(subject, number, *found)),
-        None => {
-            let message = format!("Version {number} not found.");
-            (404, json!({ "error_code": 40402, "message": message }))
-        }
-    }
+    let Some(found) = schemas.get(number - 1) else {
+        let message = format!("Version {number} not found.");
+        return (404, json!({ "error_code": 40402, "message": message }));
+    };
+    (200, show(subject, number, *found))
 }
 
 fn of_id(id: &str, show: impl Fn(usize, &BuiltIn) -> Value) -> Answer {

@@ -154,10 +154,17 @@ struct Meta {
     directory_complete: bool,
 }
 
+/// What the value of a conversation is once it is over.
+#[derive(Serialize, Deserialize)]
+struct Over<T> {
+    gravestone: T,
+}
+
+/// How such a value begins; no other does.
+const OVER: &[u8] = br#"{"gravestone":"#;
 const META: &str = "meta";
 const HELD: &str = "held/";
 const CALL: &str = "call/";
-const GRAVESTONE: &str = "gravestone/";
 const ROW: &str = "row/";
 
 impl ConversationProcessor {
@@ -612,11 +619,9 @@ impl Processor for ConversationProcessor {
             effects.state.push((format!("{ROW}{key}").into_bytes(), row.as_ref().map(json)));
         }
         for id in std::mem::take(&mut self.changed) {
-            let (value, over) = (self.conversations.get(&id), self.gravestones.get(id.as_str()));
-            effects.state.push((format!("{CALL}{id}").into_bytes(), value.map(json)));
-            if over.is_some() || value.is_none() {
-                effects.state.push((format!("{GRAVESTONE}{id}").into_bytes(), over.map(json)));
-            }
+            let over = || Some(json(&Over { gravestone: self.gravestones.get(id.as_str())? }));
+            let value = self.conversations.get(&id).map(json).or_else(over);
+            effects.state.push((format!("{CALL}{id}").into_bytes(), value));
         }
         for (key, value) in self.logins.changes() {
             effects.state.push((key.into_bytes(), Some(value)));
@@ -638,12 +643,13 @@ impl Processor for ConversationProcessor {
             self.copies = meta.copies;
             self.streams = meta.streams;
             self.directory.complete = meta.directory_complete;
+        } else if let Some(id) = key.strip_prefix(CALL).filter(|_| value.starts_with(OVER)) {
+            let over: Over<Gravestone> = serde_json::from_slice(value).map_err(bad)?;
+            self.lay(id.into(), over.gravestone);
         } else if key.starts_with(CALL) {
             let conversation: Conversation = serde_json::from_slice(value).map_err(bad)?;
             self.put_back(conversation);
             self.changed.clear(); // what was read is no change
-        } else if let Some(id) = key.strip_prefix(GRAVESTONE) {
-            self.lay(id.into(), serde_json::from_slice(value).map_err(bad)?);
         } else if let Some(block) = key.strip_prefix(HELD) {
             let held: Vec<Held> = serde_json::from_slice(value).map_err(bad)?;
             let block = block.parse().map_err(|e| format!("state key {key}: {e}"))?;

@@ -3,7 +3,7 @@
 //! | policy | what goes |
 //! |---|---|
 //! | [`Policy::DeleteDays`] | records older by append time, whole frames; the start moves up |
-//! | [`Policy::Compact`] | records with a newer one of the same key, and tombstones after 1 h |
+//! | [`Policy::Compact`] | records with a newer one of the same key, and tombstones after their time |
 //!
 //! Compaction of a partition is a scan and then a rewrite:
 //!
@@ -42,8 +42,6 @@ const TAIL_RECORDS: Offset = 1_000;
 const DEAD_FOR_ONE: u64 = 4;
 /// A partition counts as having at least so many live records: small ones are left alone.
 const LIVE_RECORDS: u64 = 2_000;
-/// How long a tombstone is kept, in milliseconds of append time.
-const TOMBSTONE_MS: i64 = 3_600_000;
 /// What one step reads, in bytes of frames, apart from the last frame.
 const STEP_READ_BYTES: usize = 4 * 1024 * 1024;
 /// What one step writes, in bytes of records, apart from the last frame; commits wait so long.
@@ -267,7 +265,7 @@ impl Inner {
         if limit <= head.start || !(force || known.is_due(end)) {
             return Ok(0);
         }
-        let expired = (self.clock)() - TOMBSTONE_MS;
+        let expired = (self.clock)() - place.0.spec().tombstone_ms();
         let Some(index) = self.scan(place, end, expired)? else { return Ok(0) };
         let mut found = Scanned { end, records: index.records, live: index.live };
         let pays = found.is_due(end);

@@ -211,7 +211,7 @@ fn policy(topic: Topic, replication: Option<u16>) -> Vec<Setting> {
             set("segment.bytes", &(64 * 1024 * 1024).to_string(), Rule::Free),
             set("segment.ms", "60000", Rule::Free),
             set("min.cleanable.dirty.ratio", "0.2", Rule::Free),
-            set("delete.retention.ms", "3600000", Rule::Free),
+            set("delete.retention.ms", &topic.spec().tombstone_ms().to_string(), Rule::Free),
         ]),
     }
     settings
@@ -269,7 +269,7 @@ mod tests {
             "segment.bytes=67108864 Free",
             "segment.ms=60000 Free",
             "min.cleanable.dirty.ratio=0.2 Free",
-            "delete.retention.ms=3600000 Free",
+            "delete.retention.ms=300000 Free",
         ];
         assert_eq!(lines(STATE_BRIDGE, None), [&all[..], &compact].concat());
     }
