@@ -387,7 +387,7 @@ async fn drift_is_repaired_and_what_the_organisation_deleted_stays_deleted() {
     said.sort();
     let queue = "queue/vq_nobody__vq-switch__engage-external";
     let user = "user/gus.green@example.com";
-    assert_eq!(said, [queue, user].map(|key| format!("{key} deleted-in-org")));
+    assert_eq!(said, [queue, user].map(|key| format!("{key} deleted_in_org")));
     for key in [queue, user] {
         let row = trunkline_sinks::config::memory::object_row(key);
         assert!(bench.rows.remove(&row).is_some(), "{key} has a row");

@@ -373,7 +373,7 @@ impl Reconciler {
         let deleted =
             bind::bind(&self.desired, &self.actual, &mut self.memory, self.settings.recreates);
         for key in deleted {
-            self.tell(&key, OutcomeStatus::LeftOut, None, Some("deleted-in-org"), None, now_ms);
+            self.tell(&key, OutcomeStatus::LeftOut, None, Some("deleted_in_org"), None, now_ms);
         }
         self.sync_all_rows(&before);
         let queues = self.desired.keys().filter(|key| key.starts_with("queue/"));

@@ -126,8 +126,8 @@ impl Plan<'_> {
         set_skills(&differing, requests);
         for name in there.skills.keys() {
             let is_wanted = wanted.iter().any(|(wanted, _)| wanted.to_lowercase() == *name);
-            // Skills that Engage does not have are none of ours.
-            if !is_wanted && self.desired.contains_key(&DesiredKind::Skill.key(name)) {
+            // Skills that Engage neither has nor had are none of ours.
+            if !is_wanted && self.is_ours(&DesiredKind::Skill.key(name)) {
                 requests.push(Request::RemoveSkill(name.clone()));
             }
         }
@@ -185,7 +185,31 @@ impl Plan<'_> {
                 queue.wrap_up_codes.iter().filter(is_missing).cloned().collect();
             let batches = missing.chunks(BATCH_MAX);
             requests.extend(batches.map(|batch| Request::AddCodes(batch.to_vec())));
+            self.codes_to_remove(queue, codes, requests);
         }
+    }
+
+    /// Codes that Engage had and the queue is not to have any more.
+    fn codes_to_remove(
+        &self,
+        queue: &desired::Queue,
+        codes: &BTreeSet<String>,
+        requests: &mut Vec<Request>,
+    ) {
+        let wanted = queue.wrap_up_codes.iter().map(|name| DesiredKind::WrapUpCode.key(name));
+        let wanted: BTreeSet<String> = wanted.collect();
+        for (key, bound) in &self.memory.objects {
+            let is_code = DesiredKind::of_key(key) == Some(DesiredKind::WrapUpCode);
+            let Some(id) = bound.id.as_ref().filter(|_| is_code) else { continue };
+            if codes.contains(id) && !wanted.contains(key) {
+                requests.push(Request::RemoveCode(id.clone()));
+            }
+        }
+    }
+
+    /// Whether Engage has, or had, the object.
+    fn is_ours(&self, key: &str) -> bool {
+        self.desired.contains_key(key) || self.id(key).is_some()
     }
 
     fn members(

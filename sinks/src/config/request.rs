@@ -54,6 +54,8 @@ pub enum Request {
     RemoveMembers(Vec<String>),
     /// Adds wrap-up codes, by name.
     AddCodes(Vec<String>),
+    /// Takes a wrap-up code away, by id.
+    RemoveCode(String),
 }
 
 /// A request and the key of the object it is about.
@@ -79,6 +81,7 @@ impl Request {
             Self::AddMembers(_) => "add-members",
             Self::RemoveMembers(_) => "remove-members",
             Self::AddCodes(_) => "add-codes",
+            Self::RemoveCode(_) => "remove-code",
         }
     }
 
@@ -92,7 +95,7 @@ impl Request {
                 .iter()
                 .map(|(name, tenths)| format!("{name}={}.{}", tenths / 10, tenths % 10))
                 .collect(),
-            Self::RemoveSkill(name) => vec![name.clone()],
+            Self::RemoveSkill(name) | Self::RemoveCode(name) => vec![name.clone()],
             Self::AddRoles(list)
             | Self::AddMembers(list)
             | Self::RemoveMembers(list)
@@ -204,6 +207,9 @@ impl Known<'_> {
                 let keys: Vec<String> = names.iter().map(key).collect();
                 let ids = keys.iter().filter_map(|key| self.id(key));
                 Call::with("POST", queue("/wrapupcodes"), references(ids)?)
+            }
+            Request::RemoveCode(code) => {
+                Call { method: "DELETE", ..Call::get(queue(&format!("/wrapupcodes/{code}"))) }
             }
         })
     }

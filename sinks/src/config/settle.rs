@@ -95,7 +95,10 @@ impl Reconciler {
         self.requests.pop_front();
         self.half = None;
         self.attempts += 1;
-        let deletes = matches!(planned.request, Request::DeleteQueue | Request::RemoveSkill(_));
+        let deletes = matches!(
+            planned.request,
+            Request::DeleteQueue | Request::RemoveSkill(_) | Request::RemoveCode(_)
+        );
         match heard {
             Heard::Done(body) => self.apply(&planned, &body, now_ms),
             Heard::Gone if deletes => self.apply(&planned, &Value::Null, now_ms),
@@ -221,7 +224,8 @@ impl Reconciler {
                 | Request::DeleteQueue
                 | Request::AddMembers(_)
                 | Request::RemoveMembers(_)
-                | Request::AddCodes(_) => {}
+                | Request::AddCodes(_)
+                | Request::RemoveCode(_) => {}
             }
         }
         if matches!(request, Request::ChangeQueue(_)) {
@@ -236,6 +240,7 @@ impl Reconciler {
                 let ids = names.iter().filter_map(code);
                 queue.codes.get_or_insert_default().extend(ids);
             }
+            Request::RemoveCode(code) => drop(queue.codes.get_or_insert_default().remove(code)),
             Request::DeleteQueue => drop(self.actual.queues.remove(&id)),
             Request::Create
             | Request::ChangeUser(_)
@@ -267,8 +272,8 @@ fn code(heard: &Heard) -> (Option<u16>, String) {
         Heard::Refused { status, code } if code.is_empty() => (Some(*status), status.to_string()),
         Heard::Refused { status, code } => (Some(*status), code.clone()),
         Heard::Exists => (None, "conflict".to_owned()),
-        Heard::Outdated => (None, "version-conflict".to_owned()),
-        Heard::Gone => (None, "not-found".to_owned()),
+        Heard::Outdated => (None, "version_conflict".to_owned()),
+        Heard::Gone => (None, "not_found".to_owned()),
         Heard::Done(_) | Heard::Unclear { .. } | Heard::Later { .. } | Heard::Limited { .. } => {
             (None, String::new())
         }

@@ -343,14 +343,16 @@ const CHANGES: &[Change] = &[
         &["delete queue/sales"],
     ),
     (
-        "a skill that is gone is left with the users",
+        "a skill and a code that are gone stay, and are taken from users and queues",
         |desired| {
             desired.remove("skill/sales");
+            desired.remove("wrap-up-code/resolved");
             of_user(desired, |it| drop(it.skills.pop()));
+            of_queue(desired, |it| it.wrap_up_codes.clear());
         },
         |_| (),
         |_| (),
-        &[],
+        &["remove-skill user/ann@x.co sales", "remove-code queue/sales c"],
     ),
     (
         "a DN with another name is the same queue, found by its peer id",

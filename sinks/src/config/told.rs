@@ -123,7 +123,7 @@ impl Reconciler {
         }
         for role in missing {
             let (object, status) = (format!("role/{role}"), OutcomeStatus::LeftOut);
-            self.tell(&object, status, None, Some("role-missing"), None, now_ms);
+            self.tell(&object, status, None, Some("role_missing"), None, now_ms);
         }
     }
 

@@ -47,6 +47,10 @@ impl Objects {
                 self.holdings.queues.remove(*id).ok_or_else(not_found)?;
                 Ok(nothing(200))
             }
+            ("DELETE", ["queues", id, "wrapupcodes", code]) => {
+                let queue = self.holdings.queues.get_mut(*id).ok_or_else(no_queue)?;
+                if queue.codes.remove(*code) { Ok(nothing(200)) } else { Err(not_found()) }
+            }
             (_, ["queues", id, part]) => self.queue_part(request, id, part),
             _ => Err(not_found()),
         }

@@ -34,6 +34,10 @@ impl Objects {
                 let sources: Vec<Value> = sources.map(|(id, it)| source_body(id, it)).collect();
                 Ok(Answer::json(200, &json!({ "total": sources.len(), "entities": sources })))
             }
+            ("GET", ["presence", "sources", id]) => {
+                let source = self.holdings.sources.get(*id).ok_or_else(not_found)?;
+                Ok(Answer::json(200, &source_body(id, source)))
+            }
             ("POST", ["presence", "sources"]) => self.put_source(request, None),
             ("PUT", ["presence", "sources", id]) => self.put_source(request, Some(id)),
             ("GET", ["presence", "users", user, "primarysource"]) => {

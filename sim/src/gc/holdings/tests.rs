@@ -118,6 +118,8 @@ fn a_queue_is_replaced_whole_and_keeps_members_and_codes() {
     let held = o.holdings.queues[&id].clone();
     assert_eq!((held.name.as_str(), held.peer_id, held.settings.len()), ("Q2", None, 0));
     assert_eq!((held.members.len(), held.codes.len()), (1, 1));
+    let taken = format!("DELETE routing/queues/{id}/wrapupcodes/{code}");
+    assert_eq!([200, 404].map(|_| ask(o, &taken, &Value::Null).0), [200, 404]);
     assert_eq!(ask(o, &line("members?delete=true"), &json!([{ "id": user }])).0, 200);
     assert!(o.holdings.queues[&id].members.is_empty());
 }
