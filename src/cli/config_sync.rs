@@ -72,16 +72,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         topology::layouts(config.domains.len() as u32, config.topics.conversation_partitions);
     log.ensure(&layouts)?;
     match &args.what {
-        What::Plan { json } => plan(log.as_ref(), place, *json),
+        What::Plan { json } => plan(log.as_ref(), &place, *json),
         What::Apply => apply(&config, log, &place),
         What::Forget { keys, all } => forget(log.as_ref(), &place, keys, *all),
     }
 }
 
-fn plan(log: &dyn Log, place: Place, as_json: bool) -> anyhow::Result<ExitCode> {
+fn plan(log: &dyn Log, place: &Place, as_json: bool) -> anyhow::Result<ExitCode> {
     let settings = trunkline_sinks::config::Settings { is_dry: true, ..place.settings.clone() };
     let mut reconciler = config_sink::look(log, settings)?;
-    observe(&mut reconciler, &place)?;
+    place.outlet.runtime.block_on(observe(&mut reconciler, place))?;
     let planned = reconciler.planned().context("the organisation could not be read")?;
     for planned in planned {
         say(&if as_json { in_json(planned) } else { in_text(planned) })?;
@@ -90,18 +90,17 @@ fn plan(log: &dyn Log, place: Place, as_json: bool) -> anyhow::Result<ExitCode> 
 }
 
 /// Asks until everything is known that a plan needs.
-fn observe(reconciler: &mut Reconciler, place: &Place) -> anyhow::Result<()> {
+async fn observe(reconciler: &mut Reconciler, place: &Place) -> anyhow::Result<()> {
     let mut tries = 0;
     while reconciler.planned().is_none() {
         let now_ms = clock::now_ms();
         match reconciler.next(now_ms) {
             Next::Ask(call) => {
                 if let Err(wait_ms) = place.outlet.allowance.try_take(now_ms) {
-                    std::thread::sleep(Duration::from_millis(wait_ms.max(1) as u64));
+                    pause(wait_ms).await;
                     continue;
                 }
-                let asked = place.outlet.cloud.ask(&call, now_ms);
-                let heard = place.outlet.runtime.block_on(asked);
+                let heard = place.outlet.cloud.ask(&call, now_ms).await;
                 reconciler.answered(heard, clock::now_ms(), chance());
             }
             Next::Wait(_) if reconciler.planned().is_some() => {}
@@ -111,7 +110,7 @@ fn observe(reconciler: &mut Reconciler, place: &Place) -> anyhow::Result<()> {
                 if tries > TRIES_MAX {
                     break;
                 }
-                std::thread::sleep(Duration::from_millis(wait_ms.clamp(1, 60_000) as u64));
+                pause(wait_ms).await;
             }
         }
     }
@@ -119,6 +118,10 @@ fn observe(reconciler: &mut Reconciler, place: &Place) -> anyhow::Result<()> {
         Some(why) => Err(anyhow!(why)),
         None => Ok(()),
     }
+}
+
+async fn pause(wait_ms: i64) {
+    tokio::time::sleep(Duration::from_millis(wait_ms.clamp(1, 60_000) as u64)).await;
 }
 
 /// Action, kind, name, fields.

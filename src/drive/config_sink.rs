@@ -14,8 +14,8 @@ use trunkline_sinks::genesys_cloud::retry::retry_after_ms;
 use super::group::Reached;
 use super::sink::Outlet;
 use super::{
-    IDLE_WAIT, LOOP_LIMIT, REOWN_WAIT, STEP_RECORDS_MAX, Shell, TaskError, chance, count_outputs,
-    point, restore, unwrap_state, wrap_state,
+    IDLE_WAIT, LOOP_LIMIT, REOWN_WAIT, Restored, STEP_RECORDS_MAX, Shell, TaskError, chance,
+    count_outputs, point, restore, unwrap_state, wrap_state,
 };
 use crate::admin::metrics::{self, Stage, Target};
 use crate::clock::{self, Elapsed};
@@ -321,10 +321,7 @@ impl<'a> Life<'a> {
     }
 }
 
-fn restore_alone(
-    task: &mut dyn Task,
-    each: &mut dyn FnMut(&[u8], Vec<u8>) -> Result<(), String>,
-) -> Result<(), TaskError> {
+fn restore_alone(task: &mut dyn Task, each: &mut Restored<'_>) -> Result<(), TaskError> {
     let mut failed = None;
     let mut give = |key: Vec<u8>, value: Vec<u8>| {
         if let Err(why) = unwrap_state(&key, &value).and_then(|body| each(&key, body)) {

@@ -377,7 +377,7 @@ async fn drift_is_repaired_and_what_the_organisation_deleted_stays_deleted() {
     });
     bench.outcomes.clear();
     let left = |line: &&str| !line.contains("VQ_Nobody") && !line.contains("gus.green");
-    let expected: String = HELD.lines().filter(left).map(|line| format!("{line}\n")).collect();
+    let expected = HELD.lines().filter(left).collect::<Vec<_>>().join("\n") + "\n";
     for _ in 0..2 {
         let before = bench.writes();
         bench.live(None).await;

@@ -67,7 +67,9 @@ impl Look {
         Call::get(match self {
             Self::Org => "/api/v2/organizations/me".to_owned(),
             Self::Home => "/api/v2/authorization/divisions/home".to_owned(),
-            Self::Sources => "/api/v2/presence/sources".to_owned(),
+            Self::Sources | Self::Named(DesiredKind::Source, _) => {
+                "/api/v2/presence/sources".to_owned()
+            }
             Self::Roles(number) => page("authorization/roles", number),
             Self::Skills(number) => page("routing/skills", number),
             Self::Codes(number) => page("routing/wrapupcodes", number),
@@ -89,7 +91,6 @@ impl Look {
                 let filter = encoded(&format!("userName eq \"{name}\""));
                 format!("/api/v2/scim/v2/users?filter={filter}")
             }
-            Self::Named(DesiredKind::Source, _) => "/api/v2/presence/sources".to_owned(),
             Self::Named(kind, name) => {
                 format!("/api/v2/{}?pageSize={PAGE}&name={}", folder(*kind), encoded(name))
             }

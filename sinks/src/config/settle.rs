@@ -37,8 +37,8 @@ impl Reconciler {
             | Heard::Refused { .. } => {}
         }
         match &self.phase {
-            Phase::Lists(_) | Phase::Looks(_) => self.seen(heard, now_ms, jitter),
-            Phase::Work => self.sent(heard, now_ms),
+            Phase::Lists(_) | Phase::Looks(_) => self.seen(&heard, now_ms, jitter),
+            Phase::Work => self.sent(&heard, now_ms),
             // What has changed meanwhile is looked at anew.
             Phase::Rest | Phase::Foreign => {}
         }
@@ -58,12 +58,12 @@ impl Reconciler {
             })
     }
 
-    fn seen(&mut self, heard: Heard, now_ms: i64, jitter: f64) {
+    fn seen(&mut self, heard: &Heard, now_ms: i64, jitter: f64) {
         let (Phase::Lists(looks) | Phase::Looks(looks)) = &mut self.phase else { return };
         let Some(look) = looks.pop_front() else { return };
         match heard {
             Heard::Done(body) => {
-                let next = look.take(&body, &mut self.actual);
+                let next = look.take(body, &mut self.actual);
                 if let Some(next) = next {
                     looks.push_front(next);
                 }
@@ -73,22 +73,27 @@ impl Reconciler {
             {
                 look.gone(&mut self.actual);
             }
-            other => {
+            Heard::Exists
+            | Heard::Outdated
+            | Heard::Gone
+            | Heard::Refused { .. }
+            | Heard::Unclear { .. }
+            | Heard::Later { .. }
+            | Heard::Limited { .. } => {
+                let why = format!("GET {}: {}", look.call().path, code(heard).1);
                 looks.push_front(look);
-                let path = looks.front().map(|look| look.call().path).unwrap_or_default();
-                let why = format!("GET {path}: {}", code(&other).1);
                 return self.fail(why, now_ms, jitter);
             }
         }
         (self.failures, self.blocked) = (0, None);
     }
 
-    fn sent(&mut self, heard: Heard, now_ms: i64) {
+    fn sent(&mut self, heard: &Heard, now_ms: i64) {
         let Some(planned) = self.requests.front().cloned() else { return };
         (self.failures, self.blocked) = (0, None);
         let is_first_half =
             matches!(planned.request, Request::ChangeQueue(_)) && self.half.is_none();
-        if let (Heard::Done(body), true) = (&heard, is_first_half) {
+        if let (Heard::Done(body), true) = (heard, is_first_half) {
             self.half = Some(body.clone());
             return;
         }
@@ -100,7 +105,7 @@ impl Reconciler {
             Request::DeleteQueue | Request::RemoveSkill(_) | Request::RemoveCode(_)
         );
         match heard {
-            Heard::Done(body) => self.apply(&planned, &body, now_ms),
+            Heard::Done(body) => self.apply(&planned, body, now_ms),
             Heard::Gone if deletes => self.apply(&planned, &Value::Null, now_ms),
             Heard::Exists if self.sought.insert(planned.key.clone()) => {
                 let named = self.desired.get(&planned.key);
@@ -108,24 +113,27 @@ impl Reconciler {
                 self.look_at(look);
             }
             Heard::Outdated if self.may_repeat(&planned.key) => self.look_again(&planned),
-            other => {
-                let (status, text) = code(&other);
-                let reason = status.map(|status| status.to_string());
-                self.tell(
-                    &planned.key,
-                    OutcomeStatus::Refused,
-                    Some(planned.request.action()),
-                    Some(&text),
-                    reason,
-                    now_ms,
-                );
-                self.failed.insert(planned.clone());
-                if other == Heard::Gone {
-                    self.look_again(&planned);
-                }
-            }
+            Heard::Exists
+            | Heard::Outdated
+            | Heard::Gone
+            | Heard::Refused { .. }
+            | Heard::Unclear { .. }
+            | Heard::Later { .. }
+            | Heard::Limited { .. } => self.refused(planned, heard, now_ms),
         }
         self.attempts = 0;
+    }
+
+    /// It is not sent again before the next look at everything.
+    fn refused(&mut self, planned: Planned, heard: &Heard, now_ms: i64) {
+        let (status, text) = code(heard);
+        let (action, reason) = (planned.request.action(), status.map(|it| it.to_string()));
+        let refused = OutcomeStatus::Refused;
+        self.tell(&planned.key, refused, Some(action), Some(&text), reason, now_ms);
+        if *heard == Heard::Gone {
+            self.look_again(&planned);
+        }
+        self.failed.insert(planned);
     }
 
     fn may_repeat(&mut self, key: &str) -> bool {

@@ -564,3 +564,111 @@ fn an_intent_is_kept_before_a_user_is_made() {
     let bound: Bound = serde_json::from_slice(body.as_ref().expect("a body")).expect("JSON");
     assert_eq!(bound, Bound { is_owed: true, ..Bound::default() });
 }
+
+/// A reconciler that knows everything, in front of an organisation where this is different.
+fn before(change: impl FnOnce(&mut Actual)) -> Reconciler {
+    let mut reconciler = reconciler();
+    reconciler.actual = full();
+    change(&mut reconciler.actual);
+    reconciler.memory = known();
+    reconciler.phase = Phase::Rest;
+    reconciler.check_at_ms = 1_000;
+    reconciler
+}
+
+/// The next exchange: method, path and version.
+fn asked(reconciler: &mut Reconciler) -> String {
+    match reconciler.next(0) {
+        Next::Ask(Call { method, path, if_match, .. }) => {
+            format!("{method} {path} {}", if_match.unwrap_or_default()).trim_end().to_owned()
+        }
+        Next::Wait(wait_ms) => format!("wait {wait_ms}"),
+    }
+}
+
+/// Codes of outcomes that are no success.
+fn codes(reconciler: &mut Reconciler) -> Vec<String> {
+    let outputs = reconciler.drain().outputs.into_iter();
+    let outcomes = outputs.filter(|(topic, _)| topic.name() == "outcome.config");
+    let outcomes = outcomes.map(|(_, record)| {
+        let value = record.value.expect("an outcome has a value");
+        trunkline_schemas::codec::decode::<desired::ConfigOutcome>(&value).expect("an outcome")
+    });
+    outcomes.filter_map(|outcome| outcome.code).collect()
+}
+
+#[test]
+fn a_change_for_an_old_version_is_made_again_for_the_new_one_and_not_for_ever() {
+    let mut reconciler = before(|actual| ann(actual, |it| it.display_name = "Z".to_owned()));
+    for version in 1..=11 {
+        let patch = format!("PATCH /api/v2/scim/v2/users/a \"{version}\"");
+        assert_eq!(asked(&mut reconciler), patch);
+        reconciler.answered(Heard::Outdated, 0, 0.0);
+        if version < 11 {
+            assert_eq!(asked(&mut reconciler), "GET /api/v2/scim/v2/users/a");
+            let body = json!({
+                "id": "a", "userName": "ann@x.co", "displayName": "Z", "externalId": "101_ann",
+                "active": true, "meta": { "version": (version + 1).to_string() },
+                actual::GENESYS: { "routingSkills": [
+                    { "name": "English", "proficiency": 2.8 },
+                    { "name": "Sales", "proficiency": 5.0 },
+                ] },
+            });
+            reconciler.answered(Heard::Done(body), 0, 0.0);
+        }
+    }
+    assert_eq!(asked(&mut reconciler), "wait 1000");
+    assert_eq!(codes(&mut reconciler), ["version_conflict"]);
+}
+
+#[test]
+fn what_exists_already_is_looked_for_by_its_name_once() {
+    let mut reconciler = before(|actual| drop(actual.codes.remove("c")));
+    reconciler.memory.objects.remove("wrap-up-code/resolved");
+    for (heard, next) in [
+        (None, "POST /api/v2/routing/wrapupcodes"),
+        (Some(Heard::Exists), "GET /api/v2/routing/wrapupcodes?pageSize=100&name=Resolved"),
+        (Some(Heard::Done(json!({ "entities": [] }))), "POST /api/v2/routing/wrapupcodes"),
+        (Some(Heard::Exists), "wait 1000"),
+    ] {
+        if let Some(heard) = heard {
+            reconciler.answered(heard, 0, 0.0);
+        }
+        assert_eq!(asked(&mut reconciler), next);
+    }
+    assert_eq!(codes(&mut reconciler), ["conflict"]);
+}
+
+#[test]
+fn a_user_that_is_gone_when_it_is_changed_counts_as_deleted() {
+    let mut reconciler = before(|actual| ann(actual, |it| it.active = false));
+    assert_eq!(asked(&mut reconciler), "PATCH /api/v2/scim/v2/users/a \"1\"");
+    reconciler.answered(Heard::Gone, 0, 0.0);
+    assert_eq!(asked(&mut reconciler), "GET /api/v2/scim/v2/users/a");
+    reconciler.answered(Heard::Gone, 0, 0.0);
+    // It is no member any more either.
+    assert_eq!(asked(&mut reconciler), "POST /api/v2/routing/queues/q/members?delete=true");
+    reconciler.answered(Heard::Done(Value::Null), 0, 0.0);
+    assert_eq!(asked(&mut reconciler), "wait 1000");
+    assert_eq!(codes(&mut reconciler), ["not_found", "deleted_in_org"]);
+    assert_eq!(reconciler.deleted(), [ANN]);
+}
+
+#[test]
+fn an_answer_that_did_not_come_is_waited_for_and_a_source_is_not_made_twice() {
+    let mut reconciler = reconciler();
+    source_says(&mut reconciler, "");
+    reconciler.actual.sources.clear();
+    assert_eq!(asked(&mut reconciler), "POST /api/v2/presence/sources");
+    reconciler.answered(Heard::Unclear { why: "503".to_owned() }, 0, 0.0);
+    assert_eq!(reconciler.progress().blocked.as_deref(), Some("503"));
+    assert_eq!(asked(&mut reconciler), "wait 500");
+    reconciler.not_before_ms = 0;
+    assert_eq!(asked(&mut reconciler), "GET /api/v2/organizations/me", "it looks first");
+    let mut reconciler = before(|actual| ann(actual, |it| it.active = false));
+    assert_eq!(asked(&mut reconciler), "PATCH /api/v2/scim/v2/users/a \"1\"");
+    reconciler.answered(Heard::Limited { retry_after_s: Some(7) }, 0, 0.0);
+    assert_eq!(asked(&mut reconciler), "wait 7000");
+    reconciler.not_before_ms = 0;
+    assert_eq!(asked(&mut reconciler), "PATCH /api/v2/scim/v2/users/a \"1\"");
+}

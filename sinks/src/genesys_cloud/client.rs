@@ -191,8 +191,8 @@ impl GenesysCloud {
         }
     }
 
-    /// Makes one exchange about an object of the organisation. Every failure is an answer too; after
-    /// a 401 it logs in again and asks once more.
+    /// Makes one exchange about an object of the organisation. Every failure is an answer too;
+    /// after a 401 it logs in again and asks once more.
     pub async fn ask(&self, call: &Call, now_ms: i64) -> Heard {
         let mut refused = None;
         loop {

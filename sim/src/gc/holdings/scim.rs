@@ -188,7 +188,10 @@ impl Objects {
             .collect();
         let roles = user.roles.iter().filter_map(|id| self.holdings.roles.get(id));
         let roles: Vec<Value> = roles.map(|role| json!({ "value": role.name })).collect();
-        let email = |(place, value): (usize, &String)| json!({ "value": value, "type": "work", "primary": place == 0 });
+        let email = |(place, value): (usize, &String)| {
+            let is_first = place == 0;
+            json!({ "value": value, "type": "work", "primary": is_first })
+        };
         let mut body = json!({
             "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User", GENESYS],
             "id": id, "userName": user.user_name, "displayName": user.display_name,
