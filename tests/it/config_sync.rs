@@ -16,6 +16,7 @@ use trunkline::admin::metrics::Metrics;
 use trunkline::clock;
 use trunkline::drive::Shell;
 use trunkline::drive::config_sink::{self, Place};
+use trunkline::drive::engine::{Engine, Parts, Plan};
 use trunkline::drive::sink::Outlet;
 use trunkline::log::Log;
 use trunkline::log::embedded::Embedded;
@@ -23,6 +24,7 @@ use trunkline::topology;
 use trunkline_processors::Processor;
 use trunkline_processors::config::settings::Settings as ProcessorSettings;
 use trunkline_processors::config::{ConfigProcessor, raw_record};
+use trunkline_processors::conversation;
 use trunkline_schemas::codec::{self, DesiredValue, DirectoryValue};
 use trunkline_schemas::configdb::{ConfigObject, Poll};
 use trunkline_schemas::desired::{self, ConfigOutcome, Division, UserKind, UserSkill};
@@ -34,6 +36,10 @@ use trunkline_sim::gc::{self, Fault, FaultPlan, FaultRule, GcConfig, GcSim, Hold
 use trunkline_sinks::config::{Next, Reconciler, Settings};
 use trunkline_sinks::{ClientConfig, GenesysCloud, LocalAllowance, SinkConfig};
 
+use super::running::until;
+
+/// How long anything may take.
+const TOLD_MAX: Duration = Duration::from_mins(1);
 const PARTITIONS: u32 = 2;
 
 /// What the organisation must hold. Of 27 roles of agents it has two.
@@ -247,29 +253,35 @@ fn append(log: &dyn Log, commands: Vec<Record>) {
     appender.append(commands.into_iter().map(output).collect()).expect("it is appended");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_organisation_ends_as_worked_out_and_a_second_start_writes_nothing() {
-    let org = organisation(FaultPlan::default()).await;
-    let dir = tempfile::tempdir().expect("a directory");
-    let log: Arc<dyn Log> =
-        Embedded::open(dir.path(), Arc::new(clock::now_ms)).expect("the log opens");
+/// A process with a log in a directory, and the way to the organisation.
+fn shell(dir: &Path, org: &GcSim) -> (Shell, Outlet) {
+    let log: Arc<dyn Log> = Embedded::open(dir, Arc::new(clock::now_ms)).expect("the log opens");
     let layouts = topology::layouts(1, PARTITIONS);
     log.ensure(&layouts).expect("topics are made");
-    append(log.as_ref(), commands());
     let shell = Shell {
-        log: Arc::clone(&log),
+        log,
         health: Health::new(),
         metrics: Metrics::install().expect("metrics are ours"),
         stop: CancellationToken::new(),
         layouts: Arc::new(layouts),
     };
     let outlet = Outlet {
-        cloud: cloud(&org),
+        cloud: cloud(org),
         allowance: Arc::new(LocalAllowance::new(None, 1)),
         config: SinkConfig::default(),
         deadline: Duration::from_secs(10),
         runtime: tokio::runtime::Handle::current(),
     };
+    (shell, outlet)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_organisation_ends_as_worked_out_and_a_second_start_writes_nothing() {
+    let org = organisation(FaultPlan::default()).await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let (shell, outlet) = shell(dir.path(), &org);
+    let log = Arc::clone(&shell.log);
+    append(log.as_ref(), commands());
     let place = Place { settings: settings(), outlet, once: true };
     let apply = || {
         tokio::task::block_in_place(|| config_sink::apply(&shell, &place)).expect("it is applied")
@@ -307,6 +319,52 @@ async fn the_organisation_ends_as_worked_out_and_a_second_start_writes_nothing()
     // Each start says once which of the 27 roles of agents there are not.
     assert_eq!((outcomes.len() - roles, roles), (45, 2 * 25));
     org.stop().await.expect("it served");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_runs_with_the_others_says_when_it_is_ready_and_follows_changes() {
+    let org = organisation(FaultPlan::default()).await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let (shell, outlet) = shell(dir.path(), &org);
+    let plan = Plan {
+        domains: &[],
+        bridges: &[],
+        settings: conversation::Settings::default(),
+        outlet: outlet.clone(),
+        agents: None,
+        parts: Parts { ingest: false, processors: false, sinks: false },
+        deadline: Duration::from_secs(10),
+    };
+    let engine = tokio::task::block_in_place(|| Engine::start(&shell, &plan));
+    let mut engine = engine.expect("the engine starts");
+    engine.sync(Place { settings: settings(), outlet, once: false }).expect("it starts");
+    // Nothing is wanted yet, so nothing was synchronised.
+    let waits = |why: &str| {
+        let mut missing = shell.health.missing().into_iter();
+        missing.any(|it| it.condition == "config-sink-0" && it.why.contains(why))
+    };
+    until("it waits", TOLD_MAX, || waits("first synchronisation")).await;
+    append(shell.log.as_ref(), commands());
+    until("everything is there", TOLD_MAX, || held(&org) == HELD).await;
+    until("it is ready", TOLD_MAX, || shell.health.missing().is_empty()).await;
+    let mut changed = objects(&commands());
+    changed.retain(|it| it.key() == "user/gus.green@example.com");
+    for object in &mut changed {
+        let DesiredObject::User(user) = object else { continue };
+        (user.active, user.persons) = (false, Vec::new());
+    }
+    let record = |object: &DesiredObject| {
+        let value = DesiredValue { object: object.clone() };
+        codec::record(object.key(), &value).expect("it fits its schema")
+    };
+    append(shell.log.as_ref(), changed.iter().map(record).collect());
+    let expected =
+        HELD.replace("107_gus.green@example.com  active", "107_gus.green@example.com  inactive");
+    until("the change is there", TOLD_MAX, || held(&org) == expected).await;
+    assert!(engine.stop().await, "it stops in time");
+    let rows = records(shell.log.as_ref(), DIRECTORY);
+    let last = rows.iter().rev().find(|row| row.key == b"agent/E1007").expect("a row of gus");
+    assert_eq!(last.value, None, "nobody stands behind the user any more");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -85,8 +85,8 @@ fn named(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(id, name)| ((*id).to_owned(), (*name).to_owned())).collect()
 }
 
-fn ids(list: &[&str]) -> Option<BTreeSet<String>> {
-    Some(list.iter().map(|&id| id.to_owned()).collect())
+fn ids(list: &[&str]) -> BTreeSet<String> {
+    list.iter().map(|&id| id.to_owned()).collect()
 }
 
 /// An organisation with nothing of ours.
@@ -113,8 +113,8 @@ fn full() -> Actual {
         name: "Sales".to_owned(),
         description: "D".to_owned(),
         peer_id: "130".to_owned(),
-        members: ids(&["a", "b"]),
-        codes: ids(&["c", "c9"]),
+        members: Some(ids(&["a", "b"])),
+        codes: Some(ids(&["c", "c9"])),
     };
     actual.queues.insert("q".to_owned(), queue);
     actual
@@ -225,8 +225,8 @@ const CHANGES: &[Change] = &[
         |actual| {
             sales(actual, |it| {
                 it.description = "other".to_owned();
-                it.members = ids(&["b", "x"]);
-                it.codes = ids(&[]);
+                it.members = Some(ids(&["b", "x"]));
+                it.codes = Some(ids(&[]));
             });
         },
         |_| (),
@@ -426,10 +426,10 @@ fn large_sets_go_by_the_hundred_and_skills_by_fifty() {
     bind::bind(&desired, &actual, &mut memory, false);
     let mut sizes = Vec::new();
     for planned in plan::requests(&desired, &actual, &memory) {
-        match planned.request {
-            Request::AddMembers(keys) => sizes.push(("members", keys.len())),
-            Request::SetSkills(skills) => sizes.push(("skills", skills.len())),
-            _ => {}
+        if let Request::AddMembers(keys) = &planned.request {
+            sizes.push(("members", keys.len()));
+        } else if let Request::SetSkills(skills) = &planned.request {
+            sizes.push(("skills", skills.len()));
         }
     }
     let expected =
