@@ -405,6 +405,19 @@ fn each_difference_needs_its_requests_and_no_others() {
 }
 
 #[test]
+fn by_the_rules_of_2023_what_the_organisation_deleted_is_made_again() {
+    for (recreates, expected) in [(false, vec![]), (true, vec![Request::Create])] {
+        let (mut actual, mut memory) = (full(), known());
+        actual.queues.remove("q");
+        let deleted = bind::bind(&desired(), &actual, &mut memory, recreates);
+        assert_eq!(deleted, [SALES], "{recreates}");
+        let requests = plan::requests(&desired(), &actual, &memory);
+        let of_queue = requests.into_iter().map(|it| it.request).take(1).collect::<Vec<_>>();
+        assert_eq!(of_queue, expected, "{recreates}");
+    }
+}
+
+#[test]
 fn large_sets_go_by_the_hundred_and_skills_by_fifty() {
     let (mut desired, actual) = (desired(), empty());
     let mut members = Vec::new();
