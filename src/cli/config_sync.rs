@@ -10,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 use trunkline_sinks::config::memory::object_row;
 use trunkline_sinks::config::{Next, Planned, Reconciler};
 
-use super::run::{config_place, open_log};
-use super::{ConfigArg, complain, load, runtime, say};
+use super::run::config_place;
+use super::{ConfigArg, complain, load, runtime, say, topics};
 use crate::admin::health::Health;
 use crate::admin::metrics::Metrics;
-use crate::config::{Code, Config};
+use crate::config::Code;
 use crate::drive::config_sink::{self, Place};
 use crate::drive::{Shell, chance};
 use crate::log::{Log, Step};
@@ -67,14 +67,28 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         complain(&format!("error[{}]: {file} needs the sections {sections}", Code::MissingKey));
         return Ok(ExitCode::from(super::BAD_CONFIG));
     };
-    let log = open_log(&config.log).context("the log cannot be opened")?;
+    let log = topics::open(&config.log)?;
     let layouts =
         topology::layouts(config.domains.len() as u32, config.topics.conversation_partitions);
-    log.ensure(&layouts)?;
+    let shell = |log: Arc<dyn Log>| {
+        anyhow::Ok(Shell {
+            log,
+            health: Health::new(),
+            metrics: Metrics::install()?,
+            stop: CancellationToken::new(),
+            layouts: Arc::new(layouts.clone()),
+        })
+    };
     match &args.what {
         What::Plan { json } => plan(log.as_ref(), &place, *json),
-        What::Apply => apply(&config, log, &place),
-        What::Forget { keys, all } => forget(log.as_ref(), &place, keys, *all),
+        What::Apply => {
+            log.ensure(&layouts)?;
+            apply(&shell(log)?, &place)
+        }
+        What::Forget { keys, all } => {
+            log.ensure(&layouts)?;
+            forget(log.as_ref(), &place, keys, *all)
+        }
     }
 }
 
@@ -140,17 +154,8 @@ fn in_json(planned: &Planned) -> String {
     .to_string()
 }
 
-fn apply(config: &Config, log: Arc<dyn Log>, place: &Place) -> anyhow::Result<ExitCode> {
-    let layouts =
-        topology::layouts(config.domains.len() as u32, config.topics.conversation_partitions);
-    let shell = Shell {
-        log,
-        health: Health::new(),
-        metrics: Metrics::install()?,
-        stop: CancellationToken::new(),
-        layouts: Arc::new(layouts),
-    };
-    let progress = config_sink::apply(&shell, place)?;
+fn apply(shell: &Shell, place: &Place) -> anyhow::Result<ExitCode> {
+    let progress = config_sink::apply(shell, place)?;
     if let Some(why) = progress.blocked {
         return Err(anyhow!(why));
     }

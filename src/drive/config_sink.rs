@@ -132,6 +132,10 @@ fn read(
     end: Offset,
     each: &mut dyn FnMut(Stored),
 ) -> Result<(), LogError> {
+    if log.layouts()?.iter().all(|layout| layout.topic != topic) {
+        // A log of an older program, or one that nobody has written to.
+        return Ok(());
+    }
     let mut from = log.bounds(topic, 0)?.start;
     loop {
         let records = log.read(topic, 0, from, STEP_RECORDS_MAX)?;

@@ -522,17 +522,8 @@ async fn a_thousand_agents_take_little_more_than_two_requests_each() {
     assert!(seconds < 8 * 60, "at 300 requests a minute it takes {seconds} s");
 }
 
-/// The program, to its end.
-fn trunkline(dir: &Path, args: &[&str]) -> Ended {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
-    command.current_dir(dir).arg("config-sync").args(args).env_remove("RUST_LOG");
-    command.output().expect("the program runs")
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_program_plans_applies_and_forgets() {
-    let org = organisation(FaultPlan::default()).await;
-    let dir = tempfile::tempdir().expect("a directory");
+/// A configuration of the program in a directory, and the log with what is wanted.
+fn prepare(dir: &Path, org: &GcSim) {
     let config = format!(
         "[log.embedded]\npath = \"log\"\n[[domain]]\nname = \"main\"\n\
          directory_file = \"directory.json\"\n[[domain.site]]\nname = \"one\"\n\
@@ -551,14 +542,30 @@ async fn the_program_plans_applies_and_forgets() {
         ("secret.txt", "simulated-secret".to_owned()),
         ("directory.json", directory.to_string()),
     ] {
-        std::fs::write(dir.path().join(name), text).expect("the directory can be written");
+        std::fs::write(dir.join(name), text).expect("the directory can be written");
     }
     {
-        let path = dir.path().join("log");
+        let path = dir.join("log");
         let log = Embedded::open(&path, Arc::new(clock::now_ms)).expect("the log opens");
         log.ensure(&topology::layouts(1, PARTITIONS)).expect("topics are made");
         append(log.as_ref(), commands());
     }
+}
+
+/// The program, to its end.
+fn trunkline(dir: &Path, args: &[&str]) -> Ended {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
+    command.current_dir(dir).arg("config-sync").args(args).env_remove("RUST_LOG");
+    command.output().expect("the program runs")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_plans_applies_and_forgets() {
+    let org = organisation(FaultPlan::default()).await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let refused = tokio::task::block_in_place(|| trunkline(dir.path(), &["plan"]));
+    assert!(!refused.status.success(), "there is no configuration");
+    prepare(dir.path(), &org);
     let run = |args: &[&str]| {
         let ended = tokio::task::block_in_place(|| trunkline(dir.path(), args));
         let errors = String::from_utf8_lossy(&ended.stderr).into_owned();
@@ -596,4 +603,54 @@ async fn the_program_plans_applies_and_forgets() {
     assert_eq!(run(&["forget", queue]), format!("{queue}\n"));
     assert_eq!(run(&["apply"]), "2 requests done\n");
     assert_eq!(held(&org), HELD);
+}
+
+/// Runs the program until it passes a point for the so-manieth time, and kills it there. `false` if
+/// it came to its end before.
+fn killed(dir: &Path, point: &str) -> bool {
+    let hold = dir.join("held");
+    let _ = std::fs::remove_file(&hold);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
+    command.current_dir(dir).args(["config-sync", "apply"]).env_remove("RUST_LOG");
+    command.env("TRUNKLINE_HOLD_AT", point).env("TRUNKLINE_HOLD_FILE", &hold);
+    command.stdout(std::process::Stdio::null());
+    let mut child = command.spawn().expect("the program starts");
+    let watch = clock::Elapsed::start();
+    loop {
+        if let Some(status) = child.try_wait().expect("it can be asked") {
+            assert!(status.success(), "{point}: {status}");
+            return false;
+        }
+        if hold.exists() {
+            break;
+        }
+        assert!(watch.time() < TOLD_MAX, "{point} is not passed");
+        std::thread::yield_now();
+    }
+    child.kill().expect("it is killed");
+    child.wait().expect("it has ended");
+    true
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_killed_at_twenty_points_goes_on_where_it_was() {
+    let mut kills = 0;
+    for place in ["before_ask", "after_ask", "before_commit", "after_commit"] {
+        for count in [3, 12, 22, 31, 41] {
+            let org = organisation(FaultPlan::default()).await;
+            let dir = tempfile::tempdir().expect("a directory");
+            prepare(dir.path(), &org);
+            let point = format!("config_sink.{place}@{count}");
+            kills += usize::from(tokio::task::block_in_place(|| killed(dir.path(), &point)));
+            let ended = tokio::task::block_in_place(|| trunkline(dir.path(), &["apply"]));
+            assert!(ended.status.success(), "{point}: {ended:?}");
+            assert_eq!(held(&org), HELD, "{point}");
+            let counts = org.holdings().counts;
+            assert_eq!(counts.refused, 0, "{point}");
+            let ended = tokio::task::block_in_place(|| trunkline(dir.path(), &["apply"]));
+            assert!(ended.status.success(), "{point}: {ended:?}");
+            assert_eq!(org.holdings().counts.writes, counts.writes, "{point}");
+        }
+    }
+    assert_eq!(kills, 20, "it was killed each time");
 }
