@@ -607,7 +607,7 @@ async fn the_program_plans_applies_and_forgets() {
 
 /// Runs the program until it passes a point for the so-manieth time, and kills it there. `false` if
 /// it came to its end before.
-fn killed(dir: &Path, point: &str) -> bool {
+async fn killed(dir: &Path, point: &str) -> bool {
     let hold = dir.join("held");
     let _ = std::fs::remove_file(&hold);
     let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
@@ -615,17 +615,15 @@ fn killed(dir: &Path, point: &str) -> bool {
     command.env("TRUNKLINE_HOLD_AT", point).env("TRUNKLINE_HOLD_FILE", &hold);
     command.stdout(std::process::Stdio::null());
     let mut child = command.spawn().expect("the program starts");
-    let watch = clock::Elapsed::start();
-    loop {
-        if let Some(status) = child.try_wait().expect("it can be asked") {
-            assert!(status.success(), "{point}: {status}");
-            return false;
-        }
-        if hold.exists() {
-            break;
-        }
-        assert!(watch.time() < TOLD_MAX, "{point} is not passed");
-        std::thread::yield_now();
+    let mut ended = None;
+    until(point, TOLD_MAX, || {
+        ended = child.try_wait().expect("it can be asked");
+        ended.is_some() || hold.exists()
+    })
+    .await;
+    if let Some(status) = ended {
+        assert!(status.success(), "{point}: {status}");
+        return false;
     }
     child.kill().expect("it is killed");
     child.wait().expect("it has ended");
@@ -641,7 +639,7 @@ async fn a_program_killed_at_twenty_points_goes_on_where_it_was() {
             let dir = tempfile::tempdir().expect("a directory");
             prepare(dir.path(), &org);
             let point = format!("config_sink.{place}@{count}");
-            kills += usize::from(tokio::task::block_in_place(|| killed(dir.path(), &point)));
+            kills += usize::from(killed(dir.path(), &point).await);
             let ended = tokio::task::block_in_place(|| trunkline(dir.path(), &["apply"]));
             assert!(ended.status.success(), "{point}: {ended:?}");
             assert_eq!(held(&org), HELD, "{point}");

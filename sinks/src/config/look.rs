@@ -97,6 +97,23 @@ impl Look {
         })
     }
 
+    /// Whether an answer is one to this question: an empty object is no empty organisation.
+    pub fn fits(&self, body: &Value) -> bool {
+        match self {
+            Self::Org | Self::Home | Self::ById(..) => actual::id(body).is_some(),
+            // SCIM may leave out an empty list.
+            Self::Users(..) | Self::Named(DesiredKind::User, _) => body["totalResults"].is_u64(),
+            Self::Roles(_)
+            | Self::Sources
+            | Self::Skills(_)
+            | Self::Codes(_)
+            | Self::Queues(_)
+            | Self::Members(..)
+            | Self::QueueCodes(..)
+            | Self::Named(..) => body["entities"].is_array(),
+        }
+    }
+
     /// Takes the answer, and says what is to be asked next because of it.
     pub fn take(&self, body: &Value, actual: &mut Actual) -> Option<Look> {
         let list = || body["entities"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -208,5 +225,58 @@ fn has_next(body: &Value, number: usize, length: usize) -> bool {
     match body["pageCount"].as_u64() {
         Some(count) => (number as u64) < count,
         None => length == PAGE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_an_answer_to_the_question_is_one() {
+        let listing = json!({ "entities": [] });
+        for (look, body, fits) in [
+            (Look::Org, json!({ "id": "o" }), true),
+            (Look::Org, json!({}), false),
+            (Look::Skills(1), listing.clone(), true),
+            (Look::Skills(1), json!({ "message": "maintenance" }), false),
+            (Look::Skills(1), Value::Null, false),
+            (Look::Users(true, 1), json!({ "totalResults": 0 }), true),
+            (Look::Users(true, 1), listing.clone(), false),
+            (Look::Named(DesiredKind::User, "a".to_owned()), listing.clone(), false),
+            (Look::Named(DesiredKind::Skill, "a".to_owned()), listing, true),
+            (Look::ById(DesiredKind::Queue, "q".to_owned()), Value::Null, false),
+        ] {
+            assert_eq!(look.fits(&body), fits, "{look:?} {body}");
+        }
+    }
+
+    #[test]
+    fn pages_are_asked_for_until_the_last() {
+        let page = |count: usize, pages: Option<u64>| {
+            let skill = |n| json!({ "id": format!("s{n}"), "name": "n" });
+            let skills: Vec<Value> = (0..count).map(skill).collect();
+            json!({ "entities": skills, "pageCount": pages })
+        };
+        let users = |count: usize, total: u64| {
+            let user = |n| json!({ "id": format!("u{n}"), "userName": "n" });
+            let users: Vec<Value> = (0..count).map(user).collect();
+            json!({ "Resources": users, "totalResults": total })
+        };
+        for (look, body, next) in [
+            (Look::Skills(1), page(100, Some(2)), Some(Look::Skills(2))),
+            (Look::Skills(2), page(100, Some(2)), None),
+            (Look::Skills(1), page(100, None), Some(Look::Skills(2))),
+            (Look::Skills(1), page(99, None), None),
+            (Look::Users(true, 1), users(25, 30), Some(Look::Users(true, 26))),
+            (Look::Users(true, 26), users(5, 30), None),
+            (Look::Users(false, 26), users(0, 30), None),
+        ] {
+            assert_eq!(look.take(&body, &mut Actual::default()), next, "{look:?}");
+        }
+        let path = "/api/v2/scim/v2/users?startIndex=26&count=25&filter=active%20eq%20false";
+        assert_eq!(Look::Users(false, 26).call(), Call::get(path));
     }
 }

@@ -62,7 +62,7 @@ impl Reconciler {
         let (Phase::Lists(looks) | Phase::Looks(looks)) = &mut self.phase else { return };
         let Some(look) = looks.pop_front() else { return };
         match heard {
-            Heard::Done(body) => {
+            Heard::Done(body) if look.fits(body) => {
                 let next = look.take(body, &mut self.actual);
                 if let Some(next) = next {
                     looks.push_front(next);
@@ -73,14 +73,18 @@ impl Reconciler {
             {
                 look.gone(&mut self.actual);
             }
-            Heard::Exists
+            Heard::Done(_)
+            | Heard::Exists
             | Heard::Outdated
             | Heard::Gone
             | Heard::Refused { .. }
             | Heard::Unclear { .. }
             | Heard::Later { .. }
             | Heard::Limited { .. } => {
-                let why = format!("GET {}: {}", look.call().path, code(heard).1);
+                // What follows the path may name a person.
+                let path = look.call().path;
+                let path = path.split('?').next().unwrap_or_default();
+                let why = format!("GET {path}: {}", code(heard).1);
                 looks.push_front(look);
                 return self.fail(why, now_ms, jitter);
             }
@@ -282,7 +286,8 @@ fn code(heard: &Heard) -> (Option<u16>, String) {
         Heard::Exists => (None, "conflict".to_owned()),
         Heard::Outdated => (None, "version_conflict".to_owned()),
         Heard::Gone => (None, "not_found".to_owned()),
-        Heard::Done(_) | Heard::Unclear { .. } | Heard::Later { .. } | Heard::Limited { .. } => {
+        Heard::Done(_) => (None, "the answer is none to the question".to_owned()),
+        Heard::Unclear { .. } | Heard::Later { .. } | Heard::Limited { .. } => {
             (None, String::new())
         }
     }

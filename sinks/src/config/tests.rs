@@ -529,7 +529,8 @@ fn reconciler() -> Reconciler {
 fn source_says(reconciler: &mut Reconciler, description: &str) {
     for _ in 0..9 {
         let Next::Ask(call) = reconciler.next(0) else { break };
-        let body = if call.path.ends_with("organizations/me") {
+        let has_id = ["organizations/me", "divisions/home"];
+        let body = if has_id.iter().any(|end| call.path.ends_with(end)) {
             json!({ "id": "o" })
         } else if call.path.ends_with("sources") {
             json!({ "entities": [{ "id": "p", "name": "engage", "description": description }] })
