@@ -182,6 +182,8 @@ pub const COMMAND_CONFIG: Topic = Topic("command.config");
 pub const OUTCOME_CONFIG: Topic = Topic("outcome.config");
 /// State of the config processor.
 pub const STATE_CONFIG: Topic = Topic("state.config");
+/// State of the config sink.
+pub const STATE_CONFIG_SINK: Topic = Topic("state.config-sink");
 /// Records of the configuration that could not be processed.
 pub const DEAD_CONFIG: Topic = Topic("dead.config");
 
@@ -190,7 +192,7 @@ const fn spec(topic: Topic, spread: Spread, policy: Policy, value: ValueKind) ->
 }
 
 /// Every topic there is.
-pub const CATALOGUE: [TopicSpec; 23] = [
+pub const CATALOGUE: [TopicSpec; 24] = [
     spec(RAW_TLIB, Spread::Domain, Policy::DeleteDays(7), ValueKind::RawEvent),
     spec(COMMAND_CONVERSATION, Spread::Hash, Policy::DeleteDays(7), ValueKind::ConversationCommand),
     spec(OUTCOME_CONVERSATION, Spread::Hash, Policy::DeleteDays(30), ValueKind::Outcome),
@@ -213,6 +215,7 @@ pub const CATALOGUE: [TopicSpec; 23] = [
     spec(COMMAND_CONFIG, Spread::One, Policy::Compact, ValueKind::DesiredObject),
     spec(OUTCOME_CONFIG, Spread::Hash, Policy::DeleteDays(30), ValueKind::ConfigOutcome),
     spec(STATE_CONFIG, Spread::One, Policy::Compact, ValueKind::State),
+    spec(STATE_CONFIG_SINK, Spread::One, Policy::Compact, ValueKind::State),
     spec(DEAD_CONFIG, Spread::One, Policy::DeleteDays(30), ValueKind::Original),
 ];
 

@@ -8,6 +8,7 @@
 //! - [`genesys_cloud`] talks: log-in, one request, one classified answer. Its policies (allowance,
 //!   backoff, meaning of an answer) are pure as well; only [`genesys_cloud::GenesysCloud`] waits.
 
+pub mod config;
 pub mod conversation;
 pub mod delivery;
 pub mod genesys_cloud;

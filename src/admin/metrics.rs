@@ -22,6 +22,7 @@ const LINK_EVENTS: &str = "trunkline_link_events_total";
 const OUTCOMES: &str = "trunkline_outcomes_total";
 const DELIVERIES: &str = "trunkline_deliveries_total";
 const TARGET_REQUESTS: &str = "trunkline_target_requests_seconds";
+const CONFIG_REQUESTS: &str = "trunkline_config_requests";
 const BUILD_INFO: &str = "trunkline_build_info";
 
 /// Bounds of the buckets of histograms, seconds: a step of a processor to a slow answer.
@@ -45,6 +46,8 @@ pub enum Stage {
     Presence,
     /// The presence sink.
     PresenceSink,
+    /// The config sink.
+    ConfigSink,
 }
 
 /// Where a sink delivers to.
@@ -54,6 +57,8 @@ pub enum Target {
     Conversation,
     /// The presence and routing status events of Genesys Cloud.
     Presence,
+    /// The objects of the organisation.
+    Config,
 }
 
 /// What became of one attempt to deliver.
@@ -89,6 +94,7 @@ impl Stage {
             Stage::ConversationSink => "conversation-sink",
             Stage::Presence => "presence",
             Stage::PresenceSink => "presence-sink",
+            Stage::ConfigSink => "config-sink",
         }
     }
 }
@@ -99,6 +105,7 @@ impl Target {
         match self {
             Target::Conversation => "conversation",
             Target::Presence => "presence",
+            Target::Config => "config",
         }
     }
 }
@@ -161,6 +168,13 @@ pub fn outcome(stage: Stage, status: OutcomeStatus, code: Option<&str>) {
     };
     let code = code.map_or_else(|| "none".to_owned(), closed);
     counter!(OUTCOMES, "stage" => stage.name(), "status" => status, "code" => code).increment(1);
+}
+
+/// How far the config sink is: requests answered since it last looked at everything, and requests
+/// that are planned.
+pub fn config_requests(done: u64, left: u64) {
+    gauge!(CONFIG_REQUESTS, "state" => "done").set(done as f64);
+    gauge!(CONFIG_REQUESTS, "state" => "left").set(left as f64);
 }
 
 /// What became of attempts to deliver.
@@ -422,6 +436,10 @@ fn describe() {
     }
     metrics::describe_histogram!(STAGE_DURATION, "Time of one step of a stage.");
     metrics::describe_histogram!(TARGET_REQUESTS, "Time of one request to a target.");
+    metrics::describe_gauge!(
+        CONFIG_REQUESTS,
+        "Requests of the config sink since it last looked at everything, by state."
+    );
     metrics::describe_gauge!(BUILD_INFO, "1, with the version that runs.");
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{Config, LogFormat, Logging};
 
 mod agents;
+mod config_sync;
 mod configdb;
 mod demo;
 mod engage_sim;
@@ -47,6 +48,8 @@ enum Command {
     Topics(topics::Args),
     /// Look into the Engage Configuration Database
     Configdb(configdb::Args),
+    /// Bring the Engage configuration to the organisation, or show what that would change
+    ConfigSync(config_sync::Args),
     /// Serve a simulated Engage site
     EngageSim(engage_sim::Args),
     /// Serve a simulated Genesys Cloud organisation
@@ -64,6 +67,7 @@ pub fn main() -> ExitCode {
         Command::Translate(args) => translate::run(&args),
         Command::Topics(args) => topics::run(&args),
         Command::Configdb(args) => configdb::run(&args),
+        Command::ConfigSync(args) => config_sync::run(&args),
         Command::EngageSim(args) => engage_sim::run(&args),
         Command::GcSim(args) => gc_sim::run(&args),
     };

@@ -16,10 +16,13 @@ use super::{ConfigArg, load, runtime, told_to_stop};
 use crate::admin::health::Health;
 use crate::admin::metrics::Metrics;
 use crate::admin::{self, Shown};
-use crate::config::{self, AgentSource, Config, Conversation, Domain, Log as LogConfig, Secret};
-use crate::drive::Shell;
+use crate::config::{
+    self, AgentSource, Config, ConfigDb, ConfigSync, Conversation, DeletionRules, Domain,
+    Log as LogConfig, Secret,
+};
 use crate::drive::engine::{Agents, Engine, Parts, Plan};
 use crate::drive::sink::Outlet;
+use crate::drive::{Shell, config_sink};
 use crate::log::embedded::Embedded;
 use crate::log::kafka::{Kafka, KafkaConfig};
 use crate::log::{Log, LogError};
@@ -84,17 +87,20 @@ async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
     })?;
     let layouts = Arc::new(layouts);
     let shell = Shell { log, health, metrics, stop: stop.clone(), layouts };
-    let (outlet, agents) = outlets(config)?;
+    let Outlets { conversation, agents, config: config_sink } = outlets(config)?;
     let plan = Plan {
         domains: &config.domains,
         bridges: &config.bridge.names,
         settings: settings(&config.conversation),
-        outlet,
+        outlet: conversation,
         agents,
         parts,
         deadline: config.shutdown.deadline,
     };
-    let engine = tokio::task::block_in_place(|| Engine::start(&shell, &plan))?;
+    let mut engine = tokio::task::block_in_place(|| Engine::start(&shell, &plan))?;
+    if let Some(place) = config_sink.filter(|_| parts.sinks) {
+        engine.sync(place)?;
+    }
     tracing::info!(%admin_address, ?parts, "running");
     told_to_stop().await?;
     tracing::info!("stopping");
@@ -153,8 +159,16 @@ fn presence_settings(presence: &config::Presence, domain: &Domain) -> presence::
     }
 }
 
-/// Where the conversation sink sends, and where the presence sink does, if agents are told.
-fn outlets(config: &Config) -> anyhow::Result<(Outlet, Option<Agents>)> {
+/// Where each sink sends.
+struct Outlets {
+    conversation: Outlet,
+    agents: Option<Agents>,
+    config: Option<config_sink::Place>,
+}
+
+/// Where each sink sends that is configured. Those without an OAuth client of their own share that
+/// of conversations; each has its guaranteed share of the requests.
+fn outlets(config: &Config) -> anyhow::Result<Outlets> {
     let conversation = &config.genesys_cloud.conversation;
     let (per_minute, burst) = (Some(conversation.requests_per_minute), conversation.burst);
     let cloud = cloud(config, &conversation.client_id, &conversation.client_secret)?;
@@ -170,32 +184,52 @@ fn outlets(config: &Config) -> anyhow::Result<(Outlet, Option<Agents>)> {
         deadline: config.shutdown.deadline,
         runtime: tokio::runtime::Handle::current(),
     };
-    let of_conversation = |allowance| {
-        let cloud = Arc::clone(&cloud);
-        let (per_key, waves) =
-            (conversation.events_per_conversation, conversation.requests_in_flight);
-        outlet(cloud, allowance, per_key, waves)
-    };
-    let Some(sink) = &config.genesys_cloud.presence else {
-        return Ok((of_conversation(LocalAllowance::new(per_minute, burst)), None));
-    };
-    let (own_cloud, allowances) = if let Some(client) = &sink.client {
-        let own = LocalAllowance::new(Some(client.requests_per_minute), client.burst);
-        let allowances = [LocalAllowance::new(per_minute, burst), own];
-        (self::cloud(config, &client.client_id, &client.client_secret)?, allowances)
-    } else {
-        let percent = sink.guaranteed_percent;
-        let shares = [100 - percent, percent];
-        (Arc::clone(&cloud), LocalAllowance::shared(per_minute, burst, shares))
-    };
-    let [of_conversations, of_agents] = allowances;
-    let settings = |domain: &Domain| presence_settings(&config.presence, domain);
-    let agents = Agents {
-        settings: config.domains.iter().map(settings).collect(),
-        source_id: sink.source_id.clone(),
-        outlet: outlet(own_cloud, of_agents, sink.events_per_agent, sink.requests_in_flight),
-    };
-    Ok((of_conversation(of_conversations), Some(agents)))
+    let sync = config.genesys_cloud.config_sync.as_ref();
+    let sync_percent = sync.map_or(0, |sync| sync.guaranteed_percent);
+    let sink = config.genesys_cloud.presence.as_ref();
+    let shared = sink.filter(|sink| sink.client.is_none());
+    let percent = shared.map_or(0, |sink| sink.guaranteed_percent);
+    let rest = 100_u32.saturating_sub(percent).saturating_sub(sync_percent);
+    let allowances = LocalAllowance::shared(per_minute, burst, [rest, percent, sync_percent]);
+    let [of_conversations, of_agents, of_config] = allowances;
+    let agents = sink.map(|sink| {
+        let (own_cloud, allowance) = match &sink.client {
+            Some(client) => (
+                self::cloud(config, &client.client_id, &client.client_secret)?,
+                LocalAllowance::new(Some(client.requests_per_minute), client.burst),
+            ),
+            None => (Arc::clone(&cloud), of_agents),
+        };
+        let settings = |domain: &Domain| presence_settings(&config.presence, domain);
+        anyhow::Ok(Agents {
+            settings: config.domains.iter().map(settings).collect(),
+            source_id: sink.source_id.clone(),
+            outlet: outlet(own_cloud, allowance, sink.events_per_agent, sink.requests_in_flight),
+        })
+    });
+    let agents = agents.transpose()?;
+    let place = sync.zip(config.configdb.as_ref()).map(|(sync, configdb)| config_sink::Place {
+        settings: config_settings(sync, configdb),
+        outlet: outlet(Arc::clone(&cloud), of_config, 1, 1),
+        once: false,
+    });
+    let (per_key, waves) = (conversation.events_per_conversation, conversation.requests_in_flight);
+    let conversation = outlet(cloud, of_conversations, per_key, waves);
+    Ok(Outlets { conversation, agents, config: place })
+}
+
+/// How the config sink of a configuration is set, and where it sends; nothing without the section.
+pub(super) fn config_place(config: &Config) -> anyhow::Result<Option<config_sink::Place>> {
+    Ok(outlets(config)?.config)
+}
+
+fn config_settings(sync: &ConfigSync, configdb: &ConfigDb) -> trunkline_sinks::config::Settings {
+    trunkline_sinks::config::Settings {
+        tenant: configdb.tenant_dbid.to_string(),
+        recreates: configdb.deletion_rules == DeletionRules::Of2023,
+        check_ms: i64::try_from(sync.check.as_millis()).unwrap_or(i64::MAX),
+        is_dry: false,
+    }
 }
 
 /// The organisation for an OAuth client.

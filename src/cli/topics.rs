@@ -77,7 +77,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn open(config: &LogConfig) -> anyhow::Result<Arc<dyn Log>> {
+/// Opens a log that there is.
+pub(super) fn open(config: &LogConfig) -> anyhow::Result<Arc<dyn Log>> {
     if let LogConfig::Embedded { path } = config
         && !path.is_dir()
     {

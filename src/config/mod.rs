@@ -17,6 +17,7 @@ use trunkline_schemas::directory::DirectoryFile;
 mod agent_states;
 mod checks;
 pub mod codes;
+mod config_sync;
 mod configdb;
 pub mod directory;
 mod document;
@@ -30,6 +31,7 @@ mod tree;
 
 pub use agent_states::{AgentSource, AgentStates, VoiceMicroservices};
 pub use codes::Code;
+pub use config_sync::ConfigSync;
 pub use configdb::{ConfigDb, DeletionRules, Password, ProfileFile, QueueTypes};
 pub use directory::load as load_directory;
 pub use document::ConfigError;
@@ -205,6 +207,9 @@ pub struct GenesysCloud {
     /// How agents are told, if they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub presence: Option<PresenceSink>,
+    /// `[genesys_cloud.config_sync]`, if the organisation is given the Engage configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_sync: Option<ConfigSync>,
 }
 
 /// An OAuth client and what it may ask for.

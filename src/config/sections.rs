@@ -8,7 +8,7 @@ use super::reader::{Placed, Reader, Unique};
 use super::{
     Admin, Bridge, ClientFile, Config, Conversation, ConversationClient, Domain, GenesysCloud,
     HostPort, Log, Logging, Secret, SecretSource, ServerPair, Shutdown, Site, Topics, agent_states,
-    checks, configdb, directory, presence, reporting,
+    checks, config_sync, configdb, directory, presence, reporting,
 };
 
 /// Partitions a hashed topic may have.
@@ -37,6 +37,12 @@ pub(super) fn config(
     let has_configdb = top.has("configdb");
     let configdb = top.section("configdb");
     let configdb = has_configdb.then(|| configdb::configdb(configdb, environment));
+    let syncs = genesys_cloud.as_ref().is_some_and(|cloud| cloud.config_sync.is_some());
+    if syncs && !has_configdb {
+        let text = "genesys_cloud.config_sync has nothing to synchronise";
+        let hint = "it needs [configdb], which says of which tenant the configuration is";
+        top.report("configdb", Flaw::new(Code::MissingKey, text).hint(hint));
+    }
     let conversation = conversation(top.section("conversation"));
     let presence = presence::presence(top.section("presence"));
     let shutdown = shutdown(top.section("shutdown"));
@@ -288,6 +294,11 @@ fn genesys_cloud(
     } else {
         Some(None)
     };
+    let config_sync = if section.has("config_sync") {
+        config_sync::sink(section.section("config_sync")).map(Some)
+    } else {
+        Some(None)
+    };
     section.finish();
     Some(GenesysCloud {
         base_url: base_url?,
@@ -295,6 +306,7 @@ fn genesys_cloud(
         ca_file: ca_file?,
         conversation: conversation?,
         presence: presence?,
+        config_sync: config_sync?,
     })
 }
 

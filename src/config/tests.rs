@@ -308,6 +308,24 @@ fn how_agents_are_told_is_read_and_shown_again() {
 }
 
 #[test]
+fn how_the_organisation_is_given_the_configuration_is_read_and_shown_again() {
+    let folder = folder();
+    let least = load_in(&folder, LEAST).expect("it is complete");
+    assert_eq!(least.genesys_cloud.config_sync, None, "without the section it is not");
+    let lines = "[genesys_cloud.config_sync]\nguaranteed_percent = 30\ncheck_minutes = 5\n";
+    let configdb = "[configdb]\nhost = \"h\"\ndatabase = \"d\"\nuser = \"u\"\ntenant_dbid = 1\n";
+    let config = load_in(&folder, &format!("{LEAST}{lines}{configdb}")).expect("it is complete");
+    let again = load_in(&folder, &config.redacted_toml()).expect("what is shown loads");
+    for config in [config, again] {
+        let sync = config.genesys_cloud.config_sync.expect("it is given");
+        assert_eq!((sync.guaranteed_percent, sync.check.as_secs()), (30, 300));
+    }
+    let shown = printed(&format!("{LEAST}{lines}"));
+    let expected = "error[E0005]: t.toml: configdb";
+    assert_eq!(shown.lines().next(), Some(expected), "{shown}");
+}
+
+#[test]
 fn what_is_wrong_with_how_agents_are_told_is_shown_where_it_stands() {
     let wrong = |lines: &str| {
         let shown = printed(&format!("{LEAST}{lines}"));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use trunkline_ingest::feed::{Bridge, LinkConfig, Wanted};
@@ -12,8 +13,9 @@ use trunkline_processors::conversation::{self, ConversationProcessor, Settings};
 use trunkline_processors::presence::{self, Authority, PresenceProcessor};
 use trunkline_schemas::raw::Stream;
 use trunkline_schemas::topics::{
-    COMMAND_CONVERSATION, COMMAND_PRESENCE, DEAD_CONVERSATION, DEAD_PRESENCE, RAW_AGENT, RAW_TLIB,
-    STATE_CONVERSATION, STATE_CONVERSATION_SINK, STATE_PRESENCE, STATE_PRESENCE_SINK,
+    COMMAND_CONFIG, COMMAND_CONVERSATION, COMMAND_PRESENCE, DEAD_CONVERSATION, DEAD_PRESENCE,
+    RAW_AGENT, RAW_TLIB, STATE_CONVERSATION, STATE_CONVERSATION_SINK, STATE_PRESENCE,
+    STATE_PRESENCE_SINK,
 };
 use trunkline_schemas::{Partition, Topic};
 use trunkline_sinks::{Conversation, Definitions, Presence};
@@ -24,7 +26,8 @@ use super::group::{self, Kind};
 use super::roster::Followed;
 use super::sink::Outlet;
 use super::{
-    Shell, announce, bridge, chance, consumer, definitions, processor, reporting, roster, sink,
+    Shell, announce, bridge, chance, config_sink, consumer, definitions, processor, reporting,
+    roster, sink,
 };
 use crate::admin::metrics::{Stage, Target};
 use crate::clock;
@@ -137,7 +140,20 @@ impl Engine {
 
     /// Runs the tasks of a kind whose partitions this process is given.
     fn group(&mut self, kind: Kind, plan: &Plan<'_>) -> anyhow::Result<()> {
-        let (shell, runtime) = (self.shell.clone(), plan.outlet.runtime.clone());
+        self.spawn(kind, plan.outlet.runtime.clone())
+    }
+
+    /// Runs the config sink besides.
+    ///
+    /// # Errors
+    /// There is no thread for it.
+    pub fn sync(&mut self, place: config_sink::Place) -> anyhow::Result<()> {
+        let runtime = place.outlet.runtime.clone();
+        self.spawn(config_kind(place), runtime)
+    }
+
+    fn spawn(&mut self, kind: Kind, runtime: Handle) -> anyhow::Result<()> {
+        let shell = self.shell.clone();
         let name = format!("{}-group", kind.name);
         let kind = Arc::new(kind);
         let body = move || {
@@ -359,6 +375,14 @@ fn sink_kind<R: sink::Sent>(place: sink::Place<R>) -> Kind {
         sink::run(shell, partition, &place, reached);
     };
     Kind { name: R::STAGE, input, stage, run: Box::new(run) }
+}
+
+fn config_kind(place: config_sink::Place) -> Kind {
+    let run = move |shell: &Shell, partition, reached: &_| {
+        config_sink::run(shell, partition, &place, reached);
+    };
+    let (name, input, stage) = (config_sink::NAME, COMMAND_CONFIG, Stage::ConfigSink);
+    Kind { name, input, stage, run: Box::new(run) }
 }
 
 /// The raw topics a domain needs.

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use trunkline_schemas::desired::ConfigOutcome;
 use trunkline_schemas::state::StateValue;
-use trunkline_schemas::topics::{OUTCOME_CONVERSATION, OUTCOME_PRESENCE, Spread, hash_partition};
+use trunkline_schemas::topics::{
+    OUTCOME_CONFIG, OUTCOME_CONVERSATION, OUTCOME_PRESENCE, Spread, hash_partition,
+};
 use trunkline_schemas::{Outcome, Output, Partition, PresenceOutcome, Record, Topic, codec};
 
 use self::group::Reached;
@@ -16,6 +19,7 @@ use crate::log::{Layout, Log, LogError, Task};
 
 pub mod announce;
 pub mod bridge;
+pub mod config_sink;
 pub mod consumer;
 mod definitions;
 pub mod engine;
@@ -146,7 +150,7 @@ fn restore(
 }
 
 /// A number from 0 to 1, different each time.
-fn chance() -> f64 {
+pub(crate) fn chance() -> f64 {
     use std::hash::{BuildHasher, RandomState};
     let number = RandomState::new().hash_one(0_u8);
     (number >> 11) as f64 / (1_u64 << 53) as f64
@@ -165,6 +169,11 @@ fn count_outputs(stage: Stage, dead: Topic, outputs: &[(Topic, Record)]) {
         let value = record.value.as_deref().unwrap_or_default();
         if *topic == OUTCOME_CONVERSATION
             && let Ok(outcome) = codec::decode::<Outcome>(value)
+        {
+            metrics::outcome(stage, outcome.status, outcome.code.as_deref());
+        }
+        if *topic == OUTCOME_CONFIG
+            && let Ok(outcome) = codec::decode::<ConfigOutcome>(value)
         {
             metrics::outcome(stage, outcome.status, outcome.code.as_deref());
         }

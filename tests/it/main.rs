@@ -5,6 +5,7 @@ mod agent_feeds;
 mod agents;
 mod bad_input;
 mod cli;
+mod config_sync;
 mod configdb;
 mod faults;
 mod feeder;

@@ -68,6 +68,12 @@ pub(super) fn router(shared: Shared) -> Router {
             "/sim/users",
             get(|State(shared): State<Shared>| async move { Json(shared.org().users()) }),
         )
+        .route(
+            "/sim/holdings",
+            get(
+                |State(shared): State<Shared>| async move { Json(shared.org().holdings().clone()) },
+            ),
+        )
         .route("/sim/faults", post(set_faults))
         .fallback(serve)
         .with_state(shared)
@@ -102,6 +108,8 @@ async fn serve(
     let request = Request {
         method: parts.method.to_string(),
         path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        if_match: header(header::IF_MATCH),
         authorization: header(header::AUTHORIZATION),
         content_type: header(header::CONTENT_TYPE),
         body: body.to_vec(),

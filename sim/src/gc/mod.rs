@@ -1,11 +1,11 @@
 //! A simulated Genesys Cloud organisation over HTTP(S): login, the events endpoints of
-//! conversations, presences and routing statuses (gc-api section 3), presence definitions, errors
-//! and limits like the real one, the invariants of scenarios.md section 3, scripted faults, and a
-//! ledger of all it was sent.
+//! conversations, presences and routing statuses (gc-api section 3), presence definitions, the
+//! objects that a configuration makes (section 5), errors and limits like the real one, the
+//! invariants of scenarios.md section 3, scripted faults, and a ledger of all it was sent.
 //!
 //! It reads JSON by itself and shares no type with what it judges, so errors cannot cancel out.
-//! `GET /sim/summary`, `/sim/ledger`, `/sim/told`, `/sim/users` and `/sim/health` and `POST
-//! /sim/faults` are its own and need no token.
+//! `GET /sim/summary`, `/sim/ledger`, `/sim/told`, `/sim/users`, `/sim/holdings` and `/sim/health`
+//! and `POST /sim/faults` are its own and need no token.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -24,6 +24,7 @@ mod check;
 mod conversation;
 mod events;
 mod faults;
+mod holdings;
 mod http;
 mod ledger;
 mod org;
@@ -36,6 +37,7 @@ mod wire;
 
 pub use check::{Invariant, Violation};
 pub use faults::{Fault, FaultPlan, FaultRule, When};
+pub use holdings::{Code, Counts, Holdings, Queue, Role, Skill, Source, User};
 pub use ledger::{EventOutcome, EventRecord, RequestRecord, Summary};
 
 /// What kind of organisation to simulate.
@@ -187,6 +189,17 @@ impl GcSim {
     /// What broke an invariant so far.
     pub fn violations(&self) -> Vec<Violation> {
         self.shared.org().violations()
+    }
+
+    /// The objects of the organisation, and how often they were read and written.
+    pub fn holdings(&self) -> Holdings {
+        self.shared.org().holdings().clone()
+    }
+
+    /// Changes objects as an administrator of the organisation does; versions of users that differ
+    /// after it go up.
+    pub fn change_holdings(&self, change: impl FnOnce(&mut Holdings)) {
+        self.shared.org().change_holdings(change);
     }
 
     /// Begins another fault plan, counted from the next events request.

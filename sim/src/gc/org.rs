@@ -14,6 +14,7 @@ use super::auth::{Allowance, Denied, Tokens};
 use super::check::{Conversations, Known, Verdict, Violation};
 use super::events::{self, Event, Events};
 use super::faults::{Fault, FaultPlan, Faults};
+use super::holdings::{Holdings, Objects};
 use super::ledger::{EventOutcome, EventRecord, Ledger, RequestRecord, Summary};
 use super::users::{self, Shows, Users};
 use crate::truth::{Told, UserHistory};
@@ -29,6 +30,8 @@ const ORGANIZATION_ID: &str = "5e0c9a3c-8f5c-4e8e-9d5f-2f5b1d0c7a11";
 pub(super) struct Request {
     pub(super) method: String,
     pub(super) path: String,
+    pub(super) query: String,
+    pub(super) if_match: Option<String>,
     pub(super) authorization: Option<String>,
     pub(super) content_type: Option<String>,
     pub(super) body: Vec<u8>,
@@ -41,6 +44,7 @@ pub(super) struct Org {
     faults: Faults,
     conversations: Conversations,
     users: Users,
+    objects: Objects,
     ledger: Ledger,
     dedup: bool,
     /// Every event id ever sent.
@@ -82,6 +86,7 @@ impl Org {
             faults,
             users: Users::new(known.clone(), config.deactivated_presences.clone()),
             conversations: Conversations::new(known),
+            objects: Objects::default(),
             ledger: Ledger::default(),
             dedup: config.dedup,
             seen: BTreeMap::new(),
@@ -192,8 +197,62 @@ impl Org {
                 }
                 Err(answer) => *answer,
             },
+            (_, path) if Objects::serves(path) => match self.admit(number, now_ms, request) {
+                Ok(()) => self.take_objects(number, request),
+                Err(answer) => *answer,
+            },
             _ => error(number, 404, "not.found", "The requested resource was not found."),
         }
+    }
+
+    /// The objects of the organisation. Faults of a plan strike these requests too, counted
+    /// together with those of events.
+    fn take_objects(&mut self, number: u64, request: &Request) -> Answer {
+        let faults = self.faults.next();
+        if let Some(fault) = faults.iter().find(|fault| fault.prevents()) {
+            self.faults.count(fault);
+            let answer = self.prevented(number, fault);
+            return Answer { faults: vec![fault.name().to_owned()], ..answer };
+        }
+        if request.method != "GET" && !request.body.is_empty() && !is_json(request) {
+            let text = "The content type is not application/json";
+            return error(number, 415, "unsupported.media.type", text);
+        }
+        let mut answer = self.objects.answer(number, request);
+        self.disturb(&faults, &mut answer, Vec::new());
+        answer
+    }
+
+    /// What the faults of a request do to its answer.
+    fn disturb(&mut self, faults: &[Fault], answer: &mut Answer, mut fired: Vec<Fault>) {
+        for fault in faults {
+            match fault {
+                Fault::CutAfter => answer.status = None,
+                Fault::Garbage => "<not JSON".clone_into(&mut answer.body),
+                Fault::Slow { ms } => answer.delay += Duration::from_millis(*ms),
+                Fault::EventRetryable { .. }
+                | Fault::EventFinal { .. }
+                | Fault::Unavailable
+                | Fault::Timeout
+                | Fault::BadGateway
+                | Fault::TooManyRequests { .. }
+                | Fault::CutBefore
+                | Fault::TokenExpiry => continue,
+            }
+            fired.push(fault.clone());
+        }
+        for fault in &fired {
+            self.faults.count(fault);
+            answer.faults.push(fault.name().to_owned());
+        }
+    }
+
+    pub(super) fn holdings(&self) -> &Holdings {
+        self.objects.holdings()
+    }
+
+    pub(super) fn change_holdings(&mut self, change: impl FnOnce(&mut Holdings)) {
+        self.objects.change(change);
     }
 
     fn log_in(&mut self, now_ms: u64, request: &Request) -> Answer {
@@ -252,10 +311,7 @@ impl Org {
             let answer = self.prevented(number, fault);
             return Answer { faults: vec![fault.name().to_owned()], ..answer };
         }
-        let json = request.content_type.as_deref().is_some_and(|kind| {
-            kind.split(';').next().is_some_and(|kind| kind.trim() == "application/json")
-        });
-        if !json {
+        if !is_json(request) {
             let text = "The content type is not application/json";
             return error(number, 415, "unsupported.media.type", text);
         }
@@ -263,30 +319,12 @@ impl Org {
             Ok(events) => events,
             Err(bad) => return error(number, 400, bad.code, &bad.message),
         };
-        let (errors, mut fired) = self.process(number, &events, &faults, apply);
+        let (errors, fired) = self.process(number, &events, &faults, apply);
+        let fired = fired.into_iter().cloned().collect();
         let body = json!({ "errors": errors });
         let mut answer = Answer::json(200, &body);
         (answer.events, answer.errors) = (events.len(), errors.len());
-        for fault in &faults {
-            match fault {
-                Fault::CutAfter => answer.status = None,
-                Fault::Garbage => "<not JSON".clone_into(&mut answer.body),
-                Fault::Slow { ms } => answer.delay += Duration::from_millis(*ms),
-                Fault::EventRetryable { .. }
-                | Fault::EventFinal { .. }
-                | Fault::Unavailable
-                | Fault::Timeout
-                | Fault::BadGateway
-                | Fault::TooManyRequests { .. }
-                | Fault::CutBefore
-                | Fault::TokenExpiry => continue,
-            }
-            fired.push(fault);
-        }
-        for fault in fired {
-            self.faults.count(fault);
-            answer.faults.push(fault.name().to_owned());
-        }
+        self.disturb(&faults, &mut answer, fired);
         answer
     }
 
@@ -454,6 +492,12 @@ impl Org {
             text,
         });
     }
+}
+
+fn is_json(request: &Request) -> bool {
+    request.content_type.as_deref().is_some_and(|kind| {
+        kind.split(';').next().is_some_and(|kind| kind.trim() == "application/json")
+    })
 }
 
 fn organization() -> Value {

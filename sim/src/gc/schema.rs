@@ -29,6 +29,11 @@ pub(super) enum Type {
     Uuids,
     TextMap,
     Object(&'static str, &'static [Field]),
+    Objects(&'static str, &'static [Field]),
+    /// A number of these bounds, in tenths.
+    Tenths(u32, u32),
+    /// Whatever a model says that this organisation only keeps.
+    Any,
 }
 
 /// A field of an object.
@@ -226,6 +231,19 @@ pub(super) fn check<'a>(
     Ok(object)
 }
 
+/// Checks an array of objects against their fields.
+pub(super) fn check_list<'a>(
+    value: &'a Value,
+    model: &str,
+    fields: &[Field],
+    place: &str,
+) -> Result<Vec<&'a Map<String, Value>>, BadRequest> {
+    let Value::Array(list) = value else {
+        return Err(bad("invalid.value", format!("{place} is not an array")));
+    };
+    list.iter().map(|item| check(item, model, &[fields], place)).collect()
+}
+
 fn check_value(value: &Value, kind: Type, place: &str) -> Result<(), BadRequest> {
     let text = value.as_str();
     let texts = |fits: fn(&str) -> bool| {
@@ -246,6 +264,15 @@ fn check_value(value: &Value, kind: Type, place: &str) -> Result<(), BadRequest>
             "an object of strings",
         ),
         Type::Object(model, fields) => return check(value, model, &[fields], place).map(|_| ()),
+        Type::Objects(model, fields) => return check_list(value, model, fields, place).map(|_| ()),
+        Type::Tenths(least, most) => {
+            let bounds = f64::from(least) / 10.0..=f64::from(most) / 10.0;
+            (
+                value.as_f64().is_some_and(|number| bounds.contains(&number)),
+                "a number within bounds",
+            )
+        }
+        Type::Any => (true, "anything"),
         Type::Moment => {
             return if text.and_then(milliseconds).is_some() {
                 Ok(())

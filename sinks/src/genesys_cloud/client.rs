@@ -4,14 +4,16 @@ use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Certificate, RequestBuilder, Url};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH, RETRY_AFTER};
+use reqwest::{Certificate, Method, RequestBuilder, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tracing::debug;
 
 use super::answer::{Answer, classify};
 use super::auth::{Auth, AuthError, Token};
+use crate::config::answer::{Heard, meaning};
+use crate::config::request::Call;
 use crate::delivery::Batch;
 
 /// The most that is read of an answer, bytes.
@@ -189,11 +191,72 @@ impl GenesysCloud {
         }
     }
 
+    /// Makes one exchange about an object of the organisation. Every failure is an answer too;
+    /// after a 401 it logs in again and asks once more.
+    pub async fn ask(&self, call: &Call, now_ms: i64) -> Heard {
+        let mut refused = None;
+        loop {
+            let token = match self.auth.token(&self.http, refused, now_ms).await {
+                Ok(token) => token,
+                Err(error) => return Heard::Later { why: error.to_string() },
+            };
+            let answered = match self.exchanged(call, &token).await {
+                Ok(answered) => answered,
+                Err(heard) => return heard,
+            };
+            if answered.status == 401 && refused.is_none() {
+                refused = Some(token.generation);
+                continue;
+            }
+            let Raw { status, retry_after, body } = answered;
+            let json = match body.as_deref() {
+                Some([]) => Some(Value::Null),
+                Some(body) => serde_json::from_slice(body).ok(),
+                None => None,
+            };
+            return meaning(status, retry_after.as_deref(), json);
+        }
+    }
+
+    async fn exchanged(&self, call: &Call, token: &Token) -> Result<Raw, Heard> {
+        let method = Method::from_bytes(call.method.as_bytes())
+            .map_err(|e| Heard::Later { why: e.to_string() })?;
+        let mut request = self.http.request(method, format!("{}{}", self.base_url, call.path));
+        if let Some(body) = &call.body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
+        }
+        if let Some(version) = &call.if_match {
+            request = request.header(IF_MATCH, version);
+        }
+        let bearer = format!("Bearer {}", token.secret.expose_secret());
+        let mut bearer = HeaderValue::try_from(bearer)
+            .map_err(|_| Heard::Later { why: "the token is no header value".into() })?;
+        bearer.set_sensitive(true);
+        let mut response = match request.header(AUTHORIZATION, bearer).send().await {
+            Ok(response) => response,
+            Err(e) if e.is_connect() => return Err(Heard::Later { why: cause(e) }),
+            Err(e) => return Err(Heard::Unclear { why: cause(e) }),
+        };
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        debug!(status, correlation_id = ?text(&headers, "inin-correlation-id"), "answered");
+        let retry_after = text(&headers, RETRY_AFTER.as_str());
+        Ok(Raw { status, retry_after, body: read_body(&mut response).await.ok() })
+    }
+
     async fn send(&self, path: &str, body: String, token: &Token) -> Reply {
         let request = self.http.post(format!("{}{path}", self.base_url));
-        let json = request.header(reqwest::header::CONTENT_TYPE, "application/json").body(body);
+        let json = request.header(CONTENT_TYPE, "application/json").body(body);
         exchange(json, token).await.0
     }
+}
+
+/// An answer as it came.
+struct Raw {
+    status: u16,
+    retry_after: Option<String>,
+    /// Nothing if it was cut or too large.
+    body: Option<Vec<u8>>,
 }
 
 /// Sends a request and reads the answer: what it means for events, and its body if it is whole.

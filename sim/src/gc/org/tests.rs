@@ -38,6 +38,7 @@ fn post(org: &mut Org, token: &str, body: Vec<u8>) -> Answer {
         authorization: Some(token.to_owned()),
         content_type: Some("application/json; charset=utf-8".to_owned()),
         body,
+        ..Request::default()
     };
     org.serve(1, &request)
 }
@@ -182,6 +183,7 @@ fn errors_have_the_error_body() {
         authorization: Some(token.clone()),
         content_type: Some(kind.to_owned()),
         body,
+        ..Request::default()
     };
     let me = "/api/v2/organizations/me";
     let cases = [
