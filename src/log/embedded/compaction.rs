@@ -3,7 +3,7 @@
 //! | policy | what goes |
 //! |---|---|
 //! | [`Policy::DeleteDays`] | records older by append time, whole frames; the start moves up |
-//! | [`Policy::Compact`] | records with a newer one of the same key, and tombstones after their time |
+//! | [`Policy::Compact`] | records with a newer one of the same key, and tombstones of some age |
 //!
 //! Compaction of a partition is a scan and then a rewrite:
 //!
