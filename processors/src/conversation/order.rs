@@ -1,7 +1,7 @@
-//! *Order*: puts the events of three independent streams into one order before anything is decided.
+//! *Order*: puts the events of independent streams into one order before anything is decided.
 //!
-//! Call monitoring, VQ and Extension events come over separate connections, even from separate
-//! servers: there is no order across them (call-models section 1, rule 12). An event waits until
+//! Call monitoring, VQ and Extension events come over separate connections, and those of each site
+//! from its own servers: there is no order across them (call-models section 1, rule 12). An event waits until
 //! the streams that could still give something older have passed its time, and at most W of stream
 //! time. So a busy site waits milliseconds, a quiet one W, and with a skew within W the order in
 //! which the streams were read changes nothing. Timers run on stream time; the switch's clock only
@@ -146,18 +146,13 @@ impl Streams {
         role(Stream::Call) && role(Stream::Vq)
     }
 
-    /// Whether every stream that an event of this role waits for has passed this time.
-    fn passed(&self, role: Stream, at_us: i64) -> bool {
-        let others: &[Stream] = match role {
-            Stream::Call => &[Stream::Vq],
-            Stream::Vq => &[Stream::Call],
-            Stream::Ext | Stream::Dn | Stream::Stat | Stream::AgentState | Stream::Interaction => {
-                &[Stream::Call, Stream::Vq]
-            }
-        };
-        others.iter().all(|other| {
-            let mut streams = self.passed.iter().filter(|((_, s), _)| s == other).peekable();
-            streams.peek().is_some() && streams.all(|(_, passed)| *passed > at_us)
+    /// Whether every stream that an event of this one waits for has passed this time: the call and
+    /// VQ streams of all servers but its own, for a call goes on at other sites.
+    fn passed(&self, server: &str, own: Stream, at_us: i64) -> bool {
+        [Stream::Call, Stream::Vq].iter().all(|role| {
+            let of_role = self.passed.iter().filter(|((_, stream), _)| stream == role);
+            let mut others = of_role.filter(|((s, _), _)| own != *role || s != server).peekable();
+            (own == *role || others.peek().is_some()) && others.all(|(_, passed)| *passed > at_us)
         })
     }
 }
@@ -275,9 +270,9 @@ impl<T> Order<T> {
 
     /// The next event in order, once nothing older can come or it has waited long enough.
     pub fn pop(&mut self, streams: &Streams) -> Option<T> {
-        let (place, _) = self.waiting.first_key_value()?;
-        let at = place.3;
-        let due = streams.passed(place.1, place.0)
+        let ((at_us, role, server, at), _) = self.waiting.first_key_value()?;
+        let at = *at;
+        let due = streams.passed(server, *role, *at_us)
             || self.since.get(&at).is_none_or(|since| {
                 streams.running_ms - since.running_ms > self.wait_ms
                     || streams.recorded_ms - since.recorded_ms > WAIT_MAX_MS
