@@ -38,4 +38,7 @@ pub trait Processor {
 
     /// Takes back one record named by [`Processor::held`].
     fn rehold(&mut self, record: &Stored);
+
+    /// What it noticed since it was made, by names of a closed list, for the operator to see.
+    fn noticed(&self) -> Vec<(&'static str, u64)>;
 }

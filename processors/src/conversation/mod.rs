@@ -108,6 +108,8 @@ pub struct Counters {
     pub gravestones: u64,
     /// Events that wait for their order.
     pub waiting: u64,
+    /// Call and VQ events that came when something newer had been decided.
+    pub late: u64,
 }
 
 /// The processor of one routing domain.
@@ -208,6 +210,7 @@ impl ConversationProcessor {
             conversations: self.conversations.len() as u64,
             gravestones: self.gravestones.len() as u64,
             waiting: self.order.len() as u64,
+            late: self.order.late(),
             ..self.counters
         }
     }
@@ -678,6 +681,16 @@ impl Processor for ConversationProcessor {
             let number = number_of(&pending.raw);
             self.order.push(&self.streams, (&stream, number), at_us, at, pending);
         }
+    }
+
+    fn noticed(&self) -> Vec<(&'static str, u64)> {
+        let Counters { copies, future_times, unknown_calls, late, .. } = self.counters();
+        vec![
+            ("copy", copies),
+            ("future_time", future_times),
+            ("unknown_call", unknown_calls),
+            ("late_stream", late),
+        ]
     }
 }
 

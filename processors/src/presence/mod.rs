@@ -629,6 +629,10 @@ impl Processor for PresenceProcessor {
     }
 
     fn rehold(&mut self, _: &Stored) {}
+
+    fn noticed(&self) -> Vec<(&'static str, u64)> {
+        vec![("copy", self.counters.copies), ("late_reason", self.counters.late_reasons)]
+    }
 }
 
 /// Whether another link told the same; if not, it is remembered.
