@@ -1,11 +1,11 @@
 //! *Order*: puts the events of independent streams into one order before anything is decided.
 //!
 //! Call monitoring, VQ and Extension events come over separate connections, and those of each site
-//! from its own servers: there is no order across them (call-models section 1, rule 12). An event waits until
-//! the streams that could still give something older have passed its time, and at most W of stream
-//! time. So a busy site waits milliseconds, a quiet one W, and with a skew within W the order in
-//! which the streams were read changes nothing. Timers run on stream time; the switch's clock only
-//! orders.
+//! from its own servers: there is no order across them (call-models section 1, rule 12). An event
+//! waits until the streams that could still give something older have passed its time, and at most
+//! W of stream time. So a busy site waits milliseconds, a quiet one W, and with a skew within W the
+//! order in which the streams were read changes nothing. Timers run on stream time; the switch's
+//! clock only orders.
 
 use std::collections::{BTreeMap, BTreeSet};
 
