@@ -8,6 +8,7 @@ use trunkline_schemas::{Offset, Record, Stored, Topic};
 pub mod config;
 pub mod conversation;
 pub mod presence;
+mod rows;
 
 /// What a processor wants written: the shell chooses the partition by the topic's spread.
 #[derive(Clone, Debug, Default)]

@@ -31,7 +31,8 @@ fn rules(without: &[SystemPresence]) -> Presence {
         })
         .collect();
     let definitions = Definitions::read(json!({ "entities": entities })).expect("a listing");
-    Presence { source_id: "source".into(), definitions: Arc::new(definitions) }
+    let (definitions, given_up) = (Arc::new(definitions), Arc::default());
+    Presence { source_id: "source".into(), definitions, given_up }
 }
 
 fn change(name: &str) -> PresenceChange {
@@ -384,10 +385,47 @@ fn a_change_whose_presence_has_no_definition_waits_with_its_agent_alone() {
     assert_eq!(bench.waves, ["b:Busy", "b:OffQueue"]);
     assert_eq!((bench.position, bench.sink.backlog().waiting), (0, 3));
     assert!(!bench.sink.ready(bench.now_ms), "nothing is worth an allowance");
-    *bench.sink.rules_mut() = rules(&[]);
+    bench.sink.set_rules(rules(&[]));
     bench.run(&[]);
     assert_eq!(bench.waves[2..], ["a:Meal", "a:OffQueue", "a:Busy"]);
     assert_eq!((bench.position, bench.sink.backlog().waiting), (5, 0));
+}
+
+#[test]
+fn a_presence_that_is_given_up_stops_nobody() {
+    let lacking = rules(&[SystemPresence::Meal]);
+    let config = SinkConfig { max_waiting: 4, ..SinkConfig::default() };
+    let mut bench = Bench::new(config, lacking.clone());
+    for command in commands("a:Meal a:OffQueue b:Meal b:Busy") {
+        bench.append(&command);
+    }
+    bench.run(&[]);
+    assert_eq!((bench.waves.len(), bench.sink.room()), (0, 0), "the partition is full");
+
+    let given_up = Arc::new([SystemPresence::Meal].into());
+    bench.sink.set_rules(Presence { given_up, ..lacking });
+    bench.run(&[]);
+    // What the agents do next goes out; what comes later waits for nothing.
+    bench.append(&commands("c:Meal")[0]);
+    bench.run(&[]);
+    assert_eq!(bench.waves, ["a:OffQueue", "b:Busy"]);
+    assert_eq!((bench.position, bench.sink.room()), (5, 4));
+    let expected = [
+        "a:Meal Refused/no_definition",
+        "b:Meal Refused/no_definition",
+        "a:OffQueue Accepted",
+        "b:Busy Accepted",
+        "c:Meal Refused/no_definition",
+    ];
+    assert_eq!(bench.outcomes, expected);
+    let codes = bench.dead.iter().map(|letter| letter.header("dead-code"));
+    assert!(codes.eq([Some(&b"no_definition"[..]); 3]), "{:?}", bench.dead);
+
+    // Once there is such a presence, it is told.
+    bench.sink.set_rules(rules(&[]));
+    bench.append(&commands("d:Meal")[0]);
+    bench.run(&[]);
+    assert_eq!(bench.waves[2..], ["d:Meal"]);
 }
 
 #[test]

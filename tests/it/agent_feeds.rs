@@ -20,6 +20,7 @@ use trunkline_schemas::{PresenceChange, PresenceCommand, RawEvent, RawKind, Stor
 use trunkline_sim::engage::{self, BACKUP_STAT_SERVER, EngageConfig, EngageSim, STAT_SERVER};
 use trunkline_sim::truth::AgentDay;
 
+use super::configured::Configured;
 use super::program::{Server, run};
 use super::running::records;
 
@@ -36,37 +37,8 @@ pub(super) fn ingest(
     sip: SocketAddr,
     agent_states: &str,
 ) -> Vec<String> {
-    let write = |name: &str, text: &str| {
-        fs::write(dir.join(name), text).expect("the directory can be written");
-    };
-    write("directory.json", &directory.to_string());
-    write("secret", "nobody asks for it");
-    write(
-        "trunkline.toml",
-        &format!(
-            r#"
-admin.listen = "127.0.0.1:0"
-log.embedded.path = "log"
-[[domain]]
-name = "main"
-directory_file = "directory.json"
-[domain.agent_states]
-{agent_states}
-[[domain.site]]
-name = "site1"
-voice_server_call = ["{sip}"]
-voice_server_vq = ["{sip}"]
-voice_server_agent = ["{sip}"]
-[genesys_cloud]
-base_url = "http://127.0.0.1:9"
-auth_url = "http://127.0.0.1:9"
-[genesys_cloud.conversation]
-client_id = "nobody"
-client_secret_file = "secret"
-"#
-        ),
-    );
-    let config = dir.join("trunkline.toml").display().to_string();
+    let (site, org, cloud) = ("", "http://127.0.0.1:9", "");
+    let config = Configured { directory, sip, agent_states, site, org, cloud }.write(dir);
     ["run", "--only", "ingest", "--config", &config].map(str::to_owned).to_vec()
 }
 
