@@ -198,43 +198,53 @@ pub(crate) fn explained(error: &io::Error) -> String {
 }
 
 fn remedy(error: &rustls::Error) -> Option<&'static str> {
+    use AlertDescription as Alert;
     use CertificateError as Bad;
-    match error {
-        rustls::Error::InvalidCertificate(bad) => Some(match bad {
-            Bad::UnknownIssuer => {
-                "its certificate is of an authority that is not known: add the certificate of that \
-                 authority to `ca_file` of `tls`"
-            }
-            Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
-                "its certificate is for another name: connect it by a name that stands in the \
-                 certificate, or set `server_name` of `tls`"
-            }
-            Bad::Expired | Bad::ExpiredContext { .. } => {
-                "its certificate has expired: renew it at the server, or mend the clock of this \
-                 machine"
-            }
-            Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
-                "its certificate is not valid yet: mend the clock of this machine or the server's \
-                 certificate"
-            }
-            _ => return None,
-        }),
-        rustls::Error::InvalidMessage(_) => {
-            Some("it speaks no TLS: connect its port for TLS, or take `tls` out")
-        }
-        rustls::Error::AlertReceived(
-            AlertDescription::CertificateRequired
-            | AlertDescription::BadCertificate
-            | AlertDescription::UnknownCA
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::AccessDenied,
-        ) => Some(
+    use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
+    let rows = [
+        (
+            matches!(error, InvalidCertificate(Bad::UnknownIssuer)),
+            "its certificate is of an authority that is not known: add the certificate of that \
+             authority to `ca_file` of `tls`",
+        ),
+        (
+            matches!(
+                error,
+                InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. })
+            ),
+            "its certificate is for another name: connect it by a name that stands in the \
+             certificate, or set `server_name` of `tls`",
+        ),
+        (
+            matches!(error, InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. })),
+            "its certificate has expired: renew it at the server, or mend the clock of this machine",
+        ),
+        (
+            matches!(error, InvalidCertificate(Bad::NotValidYet | Bad::NotValidYetContext { .. })),
+            "its certificate is not valid yet: mend the clock of this machine or the server's \
+             certificate",
+        ),
+        (
+            matches!(error, InvalidMessage(_)),
+            "it speaks no TLS: connect its port for TLS, or take `tls` out",
+        ),
+        (
+            matches!(
+                error,
+                AlertReceived(
+                    Alert::CertificateRequired
+                        | Alert::BadCertificate
+                        | Alert::UnknownCA
+                        | Alert::CertificateExpired
+                        | Alert::CertificateUnknown
+                        | Alert::AccessDenied
+                )
+            ),
             "it refuses the certificate of the bridge, or that there is none: mend \
              `certificate_file` and `key_file` of `tls`",
         ),
-        _ => None,
-    }
+    ];
+    rows.into_iter().find(|(is_it, _)| *is_it).map(|(_, text)| text)
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ enum Told {
 /// All rows that hold, by what each is of.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
-    rows: BTreeMap<String, Kept>,
+    held: BTreeMap<String, Kept>,
     changed: BTreeSet<String>,
     announcement: Announcement,
 }
@@ -66,7 +66,7 @@ impl Rows {
     /// A row is told.
     pub(crate) fn put(&mut self, key: String, row: DirectoryRow) {
         self.changed.insert(key.clone());
-        self.rows.insert(key, Kept { announcement: self.announcement.number, row });
+        self.held.insert(key, Kept { announcement: self.announcement.number, row });
     }
 
     /// An announcement ends; whether that may have changed what holds.
@@ -77,19 +77,19 @@ impl Rows {
         }
         last.is_open = false;
         let number = last.number;
-        let old = self.rows.extract_if(.., |_, kept| kept.announcement < number);
+        let old = self.held.extract_if(.., |_, kept| kept.announcement < number);
         self.changed.extend(old.map(|(key, _)| key));
         true
     }
 
     /// Whether there is such a row.
     pub(crate) fn has(&self, key: &str) -> bool {
-        self.rows.contains_key(key)
+        self.held.contains_key(key)
     }
 
     /// The rows.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &DirectoryRow> {
-        self.rows.values().map(|kept| &kept.row)
+        self.held.values().map(|kept| &kept.row)
     }
 
     /// The announcement that began last, to be kept.
@@ -101,7 +101,7 @@ impl Rows {
     pub(crate) fn changes(&mut self) -> Vec<(String, Option<Vec<u8>>)> {
         let json = |kept| serde_json::to_vec(kept).expect("rows are texts and numbers");
         let changed = std::mem::take(&mut self.changed).into_iter();
-        changed.map(|key| (key.clone(), self.rows.get(&key).map(json))).collect()
+        changed.map(|key| (key.clone(), self.held.get(&key).map(json))).collect()
     }
 
     /// Takes back the announcement that began last.
@@ -120,8 +120,8 @@ impl Rows {
             Told::Bare(row) => Kept { announcement: 0, row },
         };
         self.announcement.number = self.announcement.number.max(kept.announcement);
-        self.rows.insert(key.to_owned(), kept);
-        Ok(&self.rows[key].row)
+        self.held.insert(key.to_owned(), kept);
+        Ok(&self.held[key].row)
     }
 }
 
@@ -169,7 +169,7 @@ mod tests {
         ] {
             let mut rows = Rows::default();
             told(&mut rows, words);
-            let found: Vec<&str> = rows.rows.keys().map(String::as_str).collect();
+            let found: Vec<&str> = rows.held.keys().map(String::as_str).collect();
             assert_eq!(found.join(" "), held, "{words}");
         }
     }

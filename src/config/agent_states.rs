@@ -79,7 +79,7 @@ pub(super) fn agent_states(mut section: Reader<'_>) -> Option<AgentStates> {
         let hint = "name `stat_servers`, or a section `voice_microservices`, or both";
         section.report("stat_servers", flaw.hint(hint));
     }
-    if !has_stat && matches!(tls, Some(Some(_))) {
+    if !has_stat && matches!(tls, Ok(Some(_))) {
         let flaw = Flaw::new(Code::MissingKey, "`tls` is of Stat Servers, and there are none");
         let hint = "name `stat_servers`; the TLS of Kafka stands in the `client_file`";
         section.report("tls", flaw.hint(hint));
@@ -102,7 +102,7 @@ pub(super) fn agent_states(mut section: Reader<'_>) -> Option<AgentStates> {
     let authority = authority.or(default);
     section.finish();
     let stat_servers = pairs?.into_iter().map(|placed| placed.value).collect();
-    let (authority, tls) = (authority?, tls?);
+    let (authority, tls) = (authority?, tls.ok()?);
     Some(AgentStates { authority, stat_servers, tls, voice_microservices: voice? })
 }
 

@@ -57,7 +57,7 @@ pub(super) fn interaction_reporting(mut section: Reader<'_>) -> Option<Interacti
     Some(InteractionReporting {
         bridge: bridge?,
         servers: servers?.into_iter().map(|placed| placed.value).collect(),
-        tls: tls?,
+        tls: tls.ok()?,
         capacity: capacity?.into_iter().map(|placed| placed.value).collect(),
         capacity_default: capacity_default? as u32,
     })

@@ -269,7 +269,7 @@ fn site<'d>(
         voice_server_call: voice_server_call?,
         voice_server_vq: voice_server_vq?,
         voice_server_agent: voice_server_agent?,
-        tls: tls?,
+        tls: tls.ok()?,
     })
 }
 

@@ -42,9 +42,16 @@ impl PartialEq for SourceTls {
 
 impl Eq for SourceTls {}
 
-/// Reads the table `tls` of a section, if it is there; `None` where a problem was reported.
-pub(super) fn tls(section: &mut Reader<'_>) -> Option<Option<SourceTls>> {
-    if section.has("tls") { source_tls(section.section("tls")).map(Some) } else { Some(None) }
+/// A problem that was reported.
+pub(super) struct Reported;
+
+/// Reads the table `tls` of a section, if it is there.
+pub(super) fn tls(section: &mut Reader<'_>) -> Result<Option<SourceTls>, Reported> {
+    if section.has("tls") {
+        source_tls(section.section("tls")).map(Some).ok_or(Reported)
+    } else {
+        Ok(None)
+    }
 }
 
 fn source_tls(mut section: Reader<'_>) -> Option<SourceTls> {

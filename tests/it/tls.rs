@@ -8,18 +8,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use trunkline_schemas::raw::Stream;
-use trunkline_schemas::topics::{DEAD_INGEST, RAW_TLIB};
-use trunkline_schemas::{RawEvent, RawKind, Stored, codec};
+use trunkline_schemas::topics::DEAD_INGEST;
+use trunkline_schemas::{RawEvent, RawKind};
 use trunkline_sim::certificates::{Authority, Validity};
 use trunkline_sim::engage::{
     self, BACKUP_STAT_SERVER, EngageConfig, EngageSim, STAT_SERVER, TlsFiles,
 };
 use trunkline_sim::interaction::{InteractionServer, Spelling};
 
-use super::agent_feeds::{raw_agent, start};
+use super::agent_feeds::{raw_agent, raw_tlib, start};
 use super::configured::Configured;
 use super::program::{Server, get};
 use super::running::{records, until};
@@ -57,14 +59,6 @@ async fn site(config: EngageConfig, tls: Option<TlsFiles>) -> EngageSim {
     let config = EngageConfig { calls: 10, rate_per_second: 4.0, agents: 8, tls, ..config };
     let config = EngageConfig { speed: 30.0, seed: 5, ..config };
     engage::start(config).await.expect("the site listens")
-}
-
-fn raw_tlib(dir: &Path) -> Vec<RawEvent> {
-    let raw = |stored: Stored| {
-        let value = stored.record.value.expect("a raw event");
-        codec::decode(&value).expect("a raw event")
-    };
-    records(&dir.join("log"), RAW_TLIB).into_iter().map(raw).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -126,27 +120,56 @@ enum Wrong {
     Silent,
 }
 
+/// An address at which one server can take the place of another.
+struct Relay {
+    address: SocketAddr,
+    to: watch::Sender<SocketAddr>,
+}
+
+impl Relay {
+    async fn start(to: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let (address, to) = (listener.local_addr().expect("it listens"), watch::Sender::new(to));
+        let now = to.subscribe();
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let to = *now.borrow();
+                tokio::spawn(async move {
+                    let mut server = TcpStream::connect(to).await.expect("the server listens");
+                    // Either may break off.
+                    drop(copy_bidirectional(&mut client, &mut server).await);
+                });
+            }
+        });
+        Self { address, to }
+    }
+}
+
+/// A site with a Stat Server, and where that is.
+async fn stat_server(tls: Option<TlsFiles>) -> (EngageSim, SocketAddr) {
+    let any_port = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let config = EngageConfig { stat_server: any_port, ..EngageConfig::default() };
+    let site = site(config, tls).await;
+    let (address, _) = site.stat_addrs().expect("there is a Stat Server");
+    (site, address)
+}
+
 /// A Stat Server that has something wrong, until it is mended: what is said of it, and that all
 /// comes in then.
-async fn is_told_and_mended(wrong: impl FnOnce(&Path, &Authority) -> Wrong, said: &str) {
+async fn is_said_and_mended(wrong: impl FnOnce(&Path, &Authority) -> Wrong, said: &str) {
     let dir = tempfile::tempdir().expect("a directory");
     let authority = authority(dir.path());
     let good = certify(dir.path(), "good", &authority, &[NAME], Validity::Valid);
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("it listens");
-    let config = EngageConfig { stat_server: Some(address), ..EngageConfig::default() };
-    let bad = match wrong(dir.path(), &authority) {
-        Wrong::Silent => None,
-        Wrong::Plain => Some(None),
-        Wrong::Files(files) => Some(Some(files)),
+    let (mended, mended_at) = stat_server(Some(good)).await;
+    // Nobody takes what comes to it.
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let (bad, bad_at) = match wrong(dir.path(), &authority) {
+        Wrong::Files(files) => stat_server(Some(files)).await,
+        Wrong::Plain => stat_server(None).await,
+        Wrong::Silent => (stat_server(None).await.0, silent.local_addr().expect("it listens")),
     };
-    let bad = match bad {
-        Some(files) => {
-            drop(listener);
-            Bad::Site(site(config.clone(), files).await)
-        }
-        None => Bad::Silent(listener),
-    };
+    let relay = Relay::start(bad_at).await;
+    let address = relay.address;
     let states = format!(
         "stat_servers = [\"{address}\"]\n\
          tls = {{ ca_file = \"ca.pem\", server_name = \"{NAME}\" }}\n"
@@ -157,29 +180,22 @@ async fn is_told_and_mended(wrong: impl FnOnce(&Path, &Authority) -> Wrong, said
     let mut process = ingest(dir.path(), &directory, nobody, &states, "");
     let admin = process.address("admin_address=").await;
     process.says(&format!("server=\"{address}\" error={said}")).await;
-    until("/readyz says so", PATIENCE, || {
-        get(admin, "/readyz").is_some_and(|(status, body)| status == 503 && body.contains(said))
-    })
-    .await;
+    let ready = |holds: &dyn Fn(&str) -> bool| {
+        get(admin, "/readyz").is_some_and(|(status, body)| status == 503 && holds(&body))
+    };
+    until("/readyz says so", PATIENCE, || ready(&|body| body.contains(said))).await;
 
-    match bad {
-        Bad::Site(site) => site.stop().await,
-        Bad::Silent(listener) => drop(listener),
-    }
-    let mended = site(config, Some(good)).await;
-    process.says("connected link=\"b1/main/stat/0\"").await;
+    relay.to.send_replace(mended_at);
+    // The SIP Servers are away all the time.
+    until("it is connected", PATIENCE, || ready(&|body| !body.contains("b1/main/stat/0"))).await;
     process.stop().await;
     let raw = raw_agent(dir.path());
     let of = |kind| raw.iter().filter(move |(_, raw)| raw.kind == kind);
     assert_eq!(of(RawKind::LinkUp).count(), 1, "only the mended server was ever up");
     assert_eq!(of(RawKind::Event).count(), 2, "both statistics of the agent");
     assert_eq!(records(&dir.path().join("log"), DEAD_INGEST).len(), 0);
+    bad.stop().await;
     mended.stop().await;
-}
-
-enum Bad {
-    Site(EngageSim),
-    Silent(TcpListener),
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -190,7 +206,7 @@ async fn an_authority_that_is_not_known_is_said_and_mended() {
     };
     let said = "its certificate is of an authority that is not known: add the certificate of that \
                 authority to `ca_file` of `tls`";
-    is_told_and_mended(wrong, said).await;
+    is_said_and_mended(wrong, said).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -198,7 +214,7 @@ async fn a_certificate_for_another_name_is_said_and_mended() {
     let wrong = |dir: &Path, authority: &Authority| {
         Wrong::Files(certify(dir, "bad", authority, &["other.example"], Validity::Valid))
     };
-    is_told_and_mended(wrong, "its certificate is for another name: connect it by a name").await;
+    is_said_and_mended(wrong, "its certificate is for another name: connect it by a name").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -206,19 +222,19 @@ async fn an_expired_certificate_is_said_and_mended() {
     let wrong = |dir: &Path, authority: &Authority| {
         Wrong::Files(certify(dir, "bad", authority, &[NAME], Validity::Expired))
     };
-    is_told_and_mended(wrong, "its certificate has expired: renew it at the server").await;
+    is_said_and_mended(wrong, "its certificate has expired: renew it at the server").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_without_tls_is_said_and_mended() {
     let said = "it speaks no TLS: connect its port for TLS, or take `tls` out";
-    is_told_and_mended(|_, _| Wrong::Plain, said).await;
+    is_said_and_mended(|_, _| Wrong::Plain, said).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_says_nothing_is_given_up_in_time() {
     let said = "no TLS handshake within 4000 ms: does this port speak TLS?";
-    is_told_and_mended(|_, _| Wrong::Silent, said).await;
+    is_said_and_mended(|_, _| Wrong::Silent, said).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -227,10 +243,7 @@ async fn what_only_one_side_knows_of_tls_is_said() {
     let authority = authority(dir.path());
     let mut files = certify(dir.path(), "server", &authority, &[NAME], Validity::Valid);
     files.client_ca = Some(dir.path().join("ca.pem"));
-    let any_port = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let config = EngageConfig { stat_server: any_port, ..EngageConfig::default() };
-    let site = site(config, Some(files)).await;
-    let (address, _) = site.stat_addrs().expect("there is a Stat Server");
+    let (site, address) = stat_server(Some(files)).await;
     // To the SIP Server without TLS, to the Stat Server without the certificate that it asks for.
     let states = format!(
         "stat_servers = [\"{address}\"]\n\
