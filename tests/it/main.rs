@@ -16,6 +16,7 @@ mod kill;
 mod program;
 mod reporting;
 mod running;
+mod shipped;
 mod tls;
 mod translate;
 mod translate_agents;
