@@ -18,5 +18,6 @@ mod reporting;
 mod running;
 mod shipped;
 mod tls;
+mod traces;
 mod translate;
 mod translate_agents;
