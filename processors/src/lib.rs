@@ -8,6 +8,7 @@ use trunkline_schemas::{Offset, Record, Stored, Topic};
 pub mod config;
 pub mod conversation;
 pub mod presence;
+mod rows;
 
 /// What a processor wants written: the shell chooses the partition by the topic's spread.
 #[derive(Clone, Debug, Default)]
@@ -38,4 +39,16 @@ pub trait Processor {
 
     /// Takes back one record named by [`Processor::held`].
     fn rehold(&mut self, record: &Stored);
+}
+
+/// A processor that can do nothing right without a directory, and so begins with one: it is told
+/// what stands further on in its partition, where the first announcement is, before it takes the
+/// records that came earlier.
+pub trait Informed: Processor {
+    /// Whether it has had a whole directory.
+    fn is_informed(&self) -> bool;
+
+    /// Takes from a record what holds at any time: rows of the directory, who is logged in where.
+    /// Nothing else happens, and no time passes.
+    fn learn(&mut self, record: &Stored);
 }

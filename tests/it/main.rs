@@ -7,11 +7,16 @@ mod bad_input;
 mod cli;
 mod config_sync;
 mod configdb;
+mod configured;
 mod faults;
 mod feeder;
 mod front;
 mod kafka;
 mod kill;
+/// The server that the tests of the bridge use.
+#[path = "../../ingest/tests/configdb/server.rs"]
+#[allow(dead_code, reason = "the tests of the bridge use more of it")]
+mod postgres;
 mod program;
 mod reporting;
 mod running;

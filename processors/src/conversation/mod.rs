@@ -18,7 +18,8 @@ use trunkline_schemas::topics::{
 };
 use trunkline_schemas::{DirectoryRow, Offset, RawEvent, RawKind, Record, Stored, Topic, ids};
 
-use crate::{Effects, Processor};
+use crate::rows::Rows;
+use crate::{Effects, Informed, Processor};
 
 pub mod call;
 mod consult;
@@ -128,8 +129,7 @@ pub struct ConversationProcessor {
     /// Conversations that wait for the end of an agent's after-call work, by employee id.
     working: BTreeMap<String, BTreeSet<String>>,
     changed: BTreeSet<String>,
-    rows_changed: BTreeMap<String, Option<DirectoryRow>>,
-    row_keys: BTreeSet<String>,
+    rows: Rows,
     effects: Effects,
     told: Told,
     counters: Counters,
@@ -152,6 +152,8 @@ struct Meta {
     copies: Copies,
     streams: Streams,
     directory_complete: bool,
+    /// Number of the announcement that began last.
+    announcement: u64,
 }
 
 /// What the value of a conversation is once it is over.
@@ -185,8 +187,7 @@ impl ConversationProcessor {
             logins: Logins::default(),
             working: BTreeMap::new(),
             changed: BTreeSet::new(),
-            rows_changed: BTreeMap::new(),
-            row_keys: BTreeSet::new(),
+            rows: Rows::default(),
             effects: Effects::default(),
             told: Told::default(),
             counters: Counters::default(),
@@ -228,23 +229,23 @@ impl ConversationProcessor {
             }
             RawKind::AgentFact => self.take_fact(stored, &raw),
             RawKind::Tick | RawKind::CallFact => {}
-            RawKind::DirectoryStart => {
-                self.directory.clear();
-                let keys = std::mem::take(&mut self.row_keys);
-                self.rows_changed.extend(keys.into_iter().map(|key| (key, None)));
-            }
+            RawKind::DirectoryStart => self.rows.begin(),
             RawKind::DirectoryRow => self.take_row(stored, &raw),
-            RawKind::DirectoryEnd => self.directory.complete = true,
+            RawKind::DirectoryEnd => self.end_announcement(),
         }
+    }
+
+    /// Rows that were not announced again are gone.
+    fn end_announcement(&mut self) {
+        self.rows.end();
+        self.directory = Directory::of(self.rows.iter());
     }
 
     fn take_row(&mut self, stored: &Stored, raw: &RawEvent) {
         match serde_json::from_slice::<DirectoryRow>(&raw.payload) {
             Ok(row) => {
-                let key = row_key(&row);
                 self.directory.put(row.clone());
-                self.row_keys.insert(key.clone());
-                self.rows_changed.insert(key, Some(row));
+                self.rows.put(row);
             }
             Err(e) => {
                 let why = format!("a directory row is unreadable: {e}");
@@ -584,6 +585,7 @@ impl ConversationProcessor {
             copies: self.copies.clone(),
             streams: self.streams.clone(),
             directory_complete: self.directory.complete,
+            announcement: self.rows.announcement,
         };
         json(&meta)
     }
@@ -615,8 +617,8 @@ impl Processor for ConversationProcessor {
             self.write(OUTCOME_CONVERSATION, &outcome.conversation_id, outcome);
         }
         let mut effects = std::mem::take(&mut self.effects);
-        for (key, row) in std::mem::take(&mut self.rows_changed) {
-            effects.state.push((format!("{ROW}{key}").into_bytes(), row.as_ref().map(json)));
+        for (key, row) in self.rows.changes() {
+            effects.state.push((format!("{ROW}{key}").into_bytes(), row));
         }
         for id in std::mem::take(&mut self.changed) {
             let over = || Some(json(&Over { gravestone: self.gravestones.get(id.as_str())? }));
@@ -643,6 +645,7 @@ impl Processor for ConversationProcessor {
             self.copies = meta.copies;
             self.streams = meta.streams;
             self.directory.complete = meta.directory_complete;
+            self.rows.announcement = meta.announcement;
         } else if let Some(id) = key.strip_prefix(CALL).filter(|_| value.starts_with(OVER)) {
             let over: Over<Gravestone> = serde_json::from_slice(value).map_err(bad)?;
             self.lay(id.into(), over.gravestone);
@@ -655,8 +658,8 @@ impl Processor for ConversationProcessor {
             let block = block.parse().map_err(|e| format!("state key {key}: {e}"))?;
             self.order.expect(block, held);
         } else if let Some(row_key) = key.strip_prefix(ROW) {
-            self.directory.put(serde_json::from_slice(value).map_err(bad)?);
-            self.row_keys.insert(row_key.to_owned());
+            let row = self.rows.restore(row_key, value).map_err(bad)?;
+            self.directory.put(row);
         } else if !self.logins.restore(&key, value).map_err(bad)? {
             return Err(format!("state key {key} is of no kind that there is"));
         }
@@ -678,6 +681,30 @@ impl Processor for ConversationProcessor {
             let number = number_of(&pending.raw);
             self.order.push(&self.streams, (&stream, number), at_us, at, pending);
         }
+    }
+}
+
+impl Informed for ConversationProcessor {
+    fn is_informed(&self) -> bool {
+        self.directory.complete
+    }
+
+    fn learn(&mut self, stored: &Stored) {
+        let Ok(raw) = decode(stored) else { return };
+        match raw.kind {
+            RawKind::DirectoryStart => self.rows.begin(),
+            RawKind::DirectoryRow => self.take_row(stored, &raw),
+            RawKind::DirectoryEnd => self.end_announcement(),
+            RawKind::AgentFact => self.take_fact(stored, &raw),
+            RawKind::Event
+            | RawKind::LinkUp
+            | RawKind::LinkDown
+            | RawKind::CaughtUp
+            | RawKind::Gap
+            | RawKind::Tick
+            | RawKind::CallFact => return,
+        }
+        self.dirty = true;
     }
 }
 
@@ -709,17 +736,6 @@ pub fn dead_letter(stored: &Stored, code: &str, why: &str) -> Record {
         .with_header("dead-source", stored.place())
         .with_header("dead-at", iso_millis(stored.append_time_ms))
         .with_header("dead-attempts", "1")
-}
-
-fn row_key(row: &DirectoryRow) -> String {
-    match row {
-        DirectoryRow::Server(row) => format!("server/{}", row.name),
-        DirectoryRow::Agent(row) => format!("agent/{}", row.employee_id),
-        DirectoryRow::Queue(row) => format!("queue/{}@{}", row.dn, row.switch),
-        DirectoryRow::Extension(row) => format!("extension/{}@{}", row.dn, row.switch),
-        DirectoryRow::WrapUpCode(row) => format!("wrap-up-code/{}", row.name),
-        DirectoryRow::Source(_) => "source".to_owned(),
-    }
 }
 
 /// The people a conversation keeps busy: those with an open leg who are still in the call.

@@ -18,7 +18,8 @@ use trunkline_schemas::{
     PresenceOutcome, RawEvent, RawKind, Record, RoutingStatus, Stored, SystemPresence, codec, ids,
 };
 
-use crate::{Effects, Processor};
+use crate::rows::Rows;
+use crate::{Effects, Informed, Processor};
 
 pub mod agent;
 pub mod directory;
@@ -37,6 +38,9 @@ use status::Meaning;
 const COPIES_MAX: usize = 8;
 /// Most links that are told apart.
 const LINKS_MAX: usize = 64;
+
+/// Source of what this processor relays to conversations.
+pub const RELAY: &str = "presence";
 
 /// Which source decides what is shown. The other one still tells who is logged in where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,14 +129,6 @@ struct Meta {
     links: Vec<String>,
 }
 
-/// A row, and the announcement that told it last.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct KeptRow {
-    announcement: u64,
-    row: DirectoryRow,
-}
-
 const META: &str = "meta";
 const AGENT: &str = "agent/";
 const ROW: &str = "row/";
@@ -142,14 +138,13 @@ pub struct PresenceProcessor {
     domain: String,
     settings: Settings,
     directory: Directory,
-    rows: BTreeMap<String, KeptRow>,
+    rows: Rows,
     agents: BTreeMap<String, Kept>,
     /// Who logged in last at a DN, and what the event called the agent.
     logins: BTreeMap<DnAt, (String, Option<String>)>,
     due: BTreeSet<(i64, String)>,
     meta: Meta,
     changed: BTreeSet<String>,
-    rows_changed: BTreeSet<String>,
     is_dirty: bool,
     effects: Effects,
     counters: Counters,
@@ -162,13 +157,12 @@ impl PresenceProcessor {
             domain: domain.to_owned(),
             settings,
             directory: Directory::default(),
-            rows: BTreeMap::new(),
+            rows: Rows::default(),
             agents: BTreeMap::new(),
             logins: BTreeMap::new(),
             due: BTreeSet::new(),
             meta: Meta::default(),
             changed: BTreeSet::new(),
-            rows_changed: BTreeSet::new(),
             is_dirty: false,
             effects: Effects::default(),
             counters: Counters::default(),
@@ -195,9 +189,12 @@ impl PresenceProcessor {
             RawKind::Gap => {
                 self.meta.numbers.remove(&raw.link);
             }
-            RawKind::DirectoryStart => self.meta.announcement += 1,
+            RawKind::DirectoryStart => self.rows.begin(),
             RawKind::DirectoryRow => self.take_row(stored, raw),
-            RawKind::DirectoryEnd => self.end_announcement(),
+            RawKind::DirectoryEnd => {
+                self.end_announcement();
+                self.say_caught_up();
+            }
         }
     }
 
@@ -209,34 +206,34 @@ impl PresenceProcessor {
                 return self.bury(stored, "bad_directory_row", &why);
             }
         };
-        let Some(key) = row_key(&row) else { return };
+        let (DirectoryRow::Agent(_) | DirectoryRow::Server(_) | DirectoryRow::Extension(_)) = &row
+        else {
+            return; // nothing an agent's state needs
+        };
         self.directory.put(row.clone());
         if let DirectoryRow::Agent(agent) = &row {
             self.show_to_user(&agent.employee_id, &stored.place());
         }
-        self.rows_changed.insert(key.clone());
-        self.rows.insert(key, KeptRow { announcement: self.meta.announcement, row });
+        self.rows.put(row);
     }
 
     /// Rows that were not announced again are gone.
     fn end_announcement(&mut self) {
-        let is_old = |row: &KeptRow| row.announcement < self.meta.announcement;
-        let old = self.rows.iter().filter(|(_, row)| is_old(row));
-        let gone: Vec<String> = old.map(|(key, _)| key.clone()).collect();
-        for key in gone {
-            self.rows.remove(&key);
-            self.rows_changed.insert(key);
-        }
-        let left: Vec<String> = self
-            .directory
-            .agents()
-            .filter(|agent| !self.rows.contains_key(&agent_row_key(agent)))
-            .cloned()
-            .collect();
-        self.directory = Directory::of(self.rows.values().map(|kept| &kept.row));
+        self.rows.end();
+        let agents = self.directory.agents().filter(|agent| !self.rows.has_agent(agent));
+        let left: Vec<String> = agents.cloned().collect();
+        self.directory = Directory::of(self.rows.iter());
         for employee_id in left {
             self.forget(&employee_id);
         }
+    }
+
+    /// Says to the conversation processor that facts of all that came before the directory are
+    /// told: it waits for that before it begins.
+    fn say_caught_up(&mut self) {
+        let now_us = self.meta.now_ms.saturating_mul(1_000);
+        let raw = RawEvent::bare(RawKind::CaughtUp, &self.domain, RELAY, now_us);
+        self.effects.outputs.push((RAW_TLIB, encoded("", &raw)));
     }
 
     /// An agent left the scope. Number and time stay for ever, so that no event id comes twice.
@@ -502,7 +499,7 @@ impl PresenceProcessor {
             cause: cause.to_owned(),
         };
         let mut raw =
-            RawEvent::bare(RawKind::AgentFact, &self.domain, "presence", self.meta.now_ms * 1_000);
+            RawEvent::bare(RawKind::AgentFact, &self.domain, RELAY, self.meta.now_ms * 1_000);
         raw.switch_time_us = Some(at_ms.saturating_mul(1_000));
         raw.this_dn = Some(fact.dn.clone()).filter(|dn| !dn.is_empty());
         raw.agent_id = Some(fact.employee_id.clone());
@@ -589,9 +586,8 @@ impl Processor for PresenceProcessor {
 
     fn drain(&mut self) -> Effects {
         let mut effects = std::mem::take(&mut self.effects);
-        for key in std::mem::take(&mut self.rows_changed) {
-            let value = self.rows.get(&key).map(json);
-            effects.state.push((format!("{ROW}{key}").into_bytes(), value));
+        for (key, row) in self.rows.changes() {
+            effects.state.push((format!("{ROW}{key}").into_bytes(), row));
         }
         for employee_id in std::mem::take(&mut self.changed) {
             let value = self.agents.get(&employee_id).map(json);
@@ -599,6 +595,7 @@ impl Processor for PresenceProcessor {
         }
         if std::mem::take(&mut self.is_dirty) {
             self.meta.directory_complete = self.directory.complete;
+            self.meta.announcement = self.rows.announcement;
             effects.state.push((META.as_bytes().to_vec(), Some(json(&self.meta))));
         }
         effects
@@ -610,14 +607,14 @@ impl Processor for PresenceProcessor {
         if key == META {
             self.meta = serde_json::from_slice(value).map_err(bad)?;
             self.directory.complete = self.meta.directory_complete;
+            self.rows.announcement = self.meta.announcement;
         } else if let Some(employee_id) = key.strip_prefix(AGENT) {
             let kept: Kept = serde_json::from_slice(value).map_err(bad)?;
             self.put_back(employee_id, kept);
             self.changed.clear(); // what was read is no change
         } else if let Some(row_key) = key.strip_prefix(ROW) {
-            let kept: KeptRow = serde_json::from_slice(value).map_err(bad)?;
-            self.directory.put(kept.row.clone());
-            self.rows.insert(row_key.to_owned(), kept);
+            let row = self.rows.restore(row_key, value).map_err(bad)?;
+            self.directory.put(row);
         } else {
             return Err(format!("state key {key} is not one of {META}, {AGENT}* and {ROW}*"));
         }
@@ -629,6 +626,30 @@ impl Processor for PresenceProcessor {
     }
 
     fn rehold(&mut self, _: &Stored) {}
+}
+
+impl Informed for PresenceProcessor {
+    fn is_informed(&self) -> bool {
+        self.directory.complete
+    }
+
+    fn learn(&mut self, stored: &Stored) {
+        let Ok(raw) = decode(stored) else { return };
+        match raw.kind {
+            RawKind::DirectoryStart => self.rows.begin(),
+            RawKind::DirectoryRow => self.take_row(stored, &raw),
+            RawKind::DirectoryEnd => self.end_announcement(),
+            RawKind::Event
+            | RawKind::LinkUp
+            | RawKind::LinkDown
+            | RawKind::CaughtUp
+            | RawKind::Gap
+            | RawKind::Tick
+            | RawKind::AgentFact
+            | RawKind::CallFact => return,
+        }
+        self.is_dirty = true;
+    }
 }
 
 /// Whether another link told the same; if not, it is remembered.
@@ -647,20 +668,6 @@ fn is_copy(copies: &mut Vec<(u64, usize)>, (hash, link): (u64, usize)) -> bool {
 fn hash(bytes: &[u8]) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, step) >> 11
-}
-
-/// The rows that this processor needs, by what each is of.
-fn row_key(row: &DirectoryRow) -> Option<String> {
-    match row {
-        DirectoryRow::Agent(row) => Some(agent_row_key(&row.employee_id)),
-        DirectoryRow::Server(row) => Some(format!("server/{}", row.name)),
-        DirectoryRow::Extension(row) => Some(format!("extension/{}@{}", row.dn, row.switch)),
-        DirectoryRow::Queue(_) | DirectoryRow::WrapUpCode(_) | DirectoryRow::Source(_) => None,
-    }
-}
-
-fn agent_row_key(employee_id: &str) -> String {
-    format!("agent/{employee_id}")
 }
 
 fn decode(stored: &Stored) -> Result<RawEvent, String> {

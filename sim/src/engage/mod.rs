@@ -9,6 +9,7 @@
 //!           -> expected (what the organisation must hold)
 //! ```
 
+mod database;
 mod day;
 mod event;
 mod expected;
@@ -26,6 +27,7 @@ mod site;
 mod standby;
 mod stat;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -38,6 +40,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::truth::{AgentDay, CallTruth};
 
+pub use database::TENANT;
 pub use model::{Model, SHARES};
 pub use play::Progress;
 pub use site::{BACKUP_SERVER, SECOND_SERVER, SIP_SERVER, SWITCH, VQ_SERVER};
@@ -320,6 +323,18 @@ impl EngageSim {
     /// The directory of the site, as `translate` and `run` read it from a file.
     pub fn directory(&self) -> Value {
         self.run.site.directory()
+    }
+
+    /// The rows of the site's Configuration Database, by table, each a list of columns in the order
+    /// of the reads.
+    pub fn database(&self) -> Value {
+        self.run.site.database()
+    }
+
+    /// The ids by which the truth knows the objects that an organisation makes of that database, by
+    /// kind and name.
+    pub fn ids(&self) -> BTreeMap<String, String> {
+        self.run.site.ids()
     }
 
     /// The truth about all calls of the run in their order. Empty until the calls have started, as

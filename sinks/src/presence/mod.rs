@@ -32,7 +32,7 @@ pub type Memory = delivery::Memory<Known>;
 /// The particulars of the presence sink. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Presence {
-    /// Id of the presence source that stands for Engage.
+    /// Id of the presence source that stands for Engage; empty while it is not known.
     pub source_id: Arc<str>,
     /// The presence definitions as they are known.
     pub definitions: Arc<Definitions>,
@@ -91,10 +91,11 @@ impl Rules for Presence {
     }
 
     fn can_tell(&self, command: &PresenceCommand) -> bool {
-        match command.change {
+        let has_definition = match command.change {
             PresenceChange::Presence(presence) => self.definitions.id(presence).is_some(),
             PresenceChange::Routing(_) => true,
-        }
+        };
+        has_definition && !self.source_id.is_empty()
     }
 
     fn request(&self, commands: &[PresenceCommand]) -> Batch {
