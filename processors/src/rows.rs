@@ -61,7 +61,12 @@ impl Rows {
     pub(crate) fn changes(&mut self) -> Vec<(String, Option<Vec<u8>>)> {
         let changed = std::mem::take(&mut self.changed).into_iter();
         let json = |kept| serde_json::to_vec(kept).expect("rows are texts and numbers");
-        changed.map(|key| { let value = self.kept.get(&key).map(json); (key, value) }).collect()
+        changed
+            .map(|key| {
+                let value = self.kept.get(&key).map(json);
+                (key, value)
+            })
+            .collect()
     }
 
     /// Takes a row back; returns it. Older programs kept it without the number of its announcement.

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
+use trunkline_ingest::configdb::ConfigBridge;
 use trunkline_ingest::configdb::probe::{Probe, probe};
 use trunkline_ingest::configdb::profile::{ENTITIES, Need, Profile};
 use trunkline_ingest::configdb::rows::Snapshot;
-use trunkline_ingest::configdb::ConfigBridge;
 use trunkline_processors::config::conclude::{Wanted, conclude};
 use trunkline_processors::config::engage::Engage;
 use trunkline_schemas::configdb::ObjectType;

@@ -81,15 +81,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let clean = rehearsal.stop().await;
         let took = watch.time();
         let differences = told;
-        let found = Found {
-            differences,
-            agents,
-            left_out,
-            expected,
-            summary,
-            synchronised,
-            took,
-        };
+        let found = Found { differences, agents, left_out, expected, summary, synchronised, took };
         anyhow::Ok((found, clean))
     })?;
     runtime.shutdown_timeout(Duration::from_secs(1));

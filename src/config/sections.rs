@@ -305,7 +305,8 @@ fn genesys_cloud(
     let conversation = section.required_section("conversation", hint);
     let conversation = conversation_client(conversation, environment);
     let presence = if section.has("presence") {
-        presence::sink(section.section("presence"), section.has("config_sync"), environment).map(Some)
+        presence::sink(section.section("presence"), section.has("config_sync"), environment)
+            .map(Some)
     } else {
         Some(None)
     };

@@ -89,3 +89,125 @@ fn kind(stored: &Stored) -> Option<(RawKind, String)> {
     let raw = codec::decode::<RawEvent>(stored.record.value.as_deref()?).ok()?;
     Some((raw.kind, raw.source))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio_util::sync::CancellationToken;
+    use trunkline_processors::{Effects, Processor};
+    use trunkline_schemas::Offset;
+    use trunkline_schemas::directory::{Agent, DirectoryFile};
+    use trunkline_schemas::topics::RAW_TLIB;
+
+    use super::super::announce::{announce, mark_key};
+    use super::super::bridge::raw_output;
+    use super::*;
+    use crate::admin::health::Health;
+    use crate::admin::metrics::Metrics;
+    use crate::clock;
+    use crate::log::Log;
+    use crate::log::embedded::Embedded;
+    use crate::topology;
+
+    /// Notes what it learns.
+    #[derive(Default)]
+    struct Learner {
+        is_informed: bool,
+        learned: Vec<RawKind>,
+    }
+
+    impl Processor for Learner {
+        fn apply(&mut self, _: &Stored) {}
+        fn drain(&mut self) -> Effects {
+            Effects::default()
+        }
+        fn restore(&mut self, _: &[u8], _: &[u8]) -> Result<(), String> {
+            Ok(())
+        }
+        fn held(&self) -> Vec<Offset> {
+            Vec::new()
+        }
+        fn rehold(&mut self, _: &Stored) {}
+    }
+
+    impl Informed for Learner {
+        fn is_informed(&self) -> bool {
+            self.is_informed
+        }
+        fn learn(&mut self, stored: &Stored) {
+            self.learned.extend(kind(stored).map(|(kind, _)| kind));
+        }
+    }
+
+    fn shell(log: Arc<dyn Log>) -> Shell {
+        let layouts = topology::layouts(1, 1);
+        log.ensure(&layouts).expect("topics");
+        let (health, stop) = (Health::new(), CancellationToken::new());
+        let metrics = Metrics::install().expect("metrics are ours");
+        Shell { log, health, metrics, stop, layouts: Arc::new(layouts) }
+    }
+
+    fn say(shell: &Shell, kind: RawKind, source: &str) {
+        let event = RawEvent::bare(kind, "main", source, 1);
+        let output = raw_output(RAW_TLIB, &event, 0).expect("it fits its schema");
+        let mut appender = shell.log.appender().expect("an appender");
+        appender.append(vec![output]).expect("it is appended");
+    }
+
+    #[test]
+    fn the_directory_and_who_is_where_are_learned_from_behind_the_events() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let log = Embedded::open(dir.path(), Arc::new(clock::now_ms)).expect("the log opens");
+        let shell = shell(log);
+        let waits = Waits { mark: mark_key("main", RAW_TLIB), relayed: true };
+        let beginning = Beginning::<Learner>::new(move |_| Some(waits.clone()));
+        say(&shell, RawKind::Event, "sips1");
+
+        let mut learner = Learner::default();
+        let mut said = Vec::new();
+        // What is missing is added each time it is waited for; then the process stops.
+        let directory = |agents: &[&str]| {
+            let agent = |id: &&str| Agent {
+                employee_id: (*id).to_owned(),
+                user_id: "U".to_owned(),
+                logins: Vec::new(),
+            };
+            let agents = agents.iter().map(agent).collect();
+            DirectoryFile { agents, ..DirectoryFile::default() }
+        };
+        let place = (RAW_TLIB, 0);
+        let began = beginning.wait(&shell, place, &mut learner, &mut |why| {
+            said.push(why.to_owned());
+            match said.len() {
+                1 => announce(&shell, "main", place, &directory(&["A"])).expect("announced"),
+                2 => say(&shell, RawKind::AgentFact, RELAY),
+                3 => say(&shell, RawKind::CaughtUp, RELAY),
+                _ => shell.stop.cancel(),
+            }
+        });
+        assert!(began.expect("the log works"), "{said:?}");
+        assert_eq!(said.len(), 3, "{said:?}");
+        let row = RawKind::DirectoryRow;
+        let announced = [RawKind::DirectoryStart, row, row, RawKind::DirectoryEnd];
+        let facts = [RawKind::AgentFact, RawKind::CaughtUp];
+        assert_eq!(learner.learned, [&announced[..], &facts].concat(), "not the event");
+
+        // What is announced later changes nothing of where it begins.
+        announce(&shell, "main", place, &directory(&["A", "B"])).expect("announced");
+        let mut again = Learner::default();
+        let began = beginning.wait(&shell, place, &mut again, &mut |why| panic!("{why}"));
+        assert!(began.expect("the log works"));
+        assert_eq!(again.learned[..learner.learned.len()], learner.learned);
+        let mut knows = Learner { is_informed: true, ..Learner::default() };
+        let began = beginning.wait(&shell, place, &mut knows, &mut |why| panic!("{why}"));
+        assert!(began.expect("the log works") && knows.learned.is_empty());
+
+        // A process that is to stop does not wait.
+        let other = Waits { mark: mark_key("other", RAW_TLIB), relayed: false };
+        let beginning = Beginning::<Learner>::new(move |_| Some(other.clone()));
+        shell.stop.cancel();
+        let began = beginning.wait(&shell, place, &mut Learner::default(), &mut |_| ());
+        assert!(!began.expect("the log works"));
+    }
+}

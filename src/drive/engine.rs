@@ -206,7 +206,8 @@ impl Engine {
             let place = (topic, partition);
             announce::announce(&self.shell, &domain.name, place, &domain.directory)?;
         }
-        if let Some(file) = domain.directory_file.clone().filter(|_| domain.agent_states.is_some()) {
+        if let Some(file) = domain.directory_file.clone().filter(|_| domain.agent_states.is_some())
+        {
             let followed = Followed { domain: domain.name.clone(), partition, file };
             let following = roster::follow(self.shell.clone(), followed, Arc::clone(links));
             self.tasks.spawn_on(following, &plan.outlet.runtime);

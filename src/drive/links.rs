@@ -64,11 +64,7 @@ impl Telling {
     pub(super) fn new(now: &Listened) -> Self {
         let sender = |set: &BTreeSet<String>| watch::Sender::new(set.clone());
         let Listened { agents, queues, extensions } = now;
-        Self {
-            agents: sender(agents),
-            queues: sender(queues),
-            extensions: sender(extensions),
-        }
+        Self { agents: sender(agents), queues: sender(queues), extensions: sender(extensions) }
     }
 
     /// What a link of that role is told, where that can change.

@@ -253,11 +253,7 @@ impl Known {
 }
 
 /// Takes a record of a compacted topic. One that cannot be read says nothing; its writer reports.
-fn take<T>(
-    all: &mut BTreeMap<Vec<u8>, T>,
-    stored: Stored,
-    read: impl Fn(&[u8]) -> Option<T>,
-) {
+fn take<T>(all: &mut BTreeMap<Vec<u8>, T>, stored: Stored, read: impl Fn(&[u8]) -> Option<T>) {
     match stored.record.value.as_deref().and_then(read) {
         Some(value) => drop(all.insert(stored.record.key, value)),
         None => drop(all.remove(&stored.record.key)),

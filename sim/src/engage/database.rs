@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::site::{Site, SWITCHES, WRAP_UP_CODES};
+use super::site::{SWITCHES, Site, WRAP_UP_CODES};
 
 /// DBID of the tenant.
 pub const TENANT: i64 = 101;
@@ -54,7 +54,8 @@ impl Site {
         };
         let extensions = rows("extensions");
         let dns = (FIRST..).zip(&extensions).map(dn(EXTENSION));
-        let dns = dns.chain((FIRST + extensions.len() as i64..).zip(&queues).map(dn(VIRTUAL_QUEUE)));
+        let dns =
+            dns.chain((FIRST + extensions.len() as i64..).zip(&queues).map(dn(VIRTUAL_QUEUE)));
         let person = |(dbid, row): (i64, &Value)| {
             let employee = row["employeeId"].as_str().unwrap_or_default();
             let names = (employee.to_lowercase(), e_mail(employee));
@@ -121,12 +122,16 @@ mod tests {
         assert_eq!(count(&database["person"]), count(&directory["agents"]));
         assert_eq!(count(&database["member"]), count(&directory["agents"]));
         assert_eq!(database["switch"], json!([[1, "SITE1"], [2, "SITE2"]]));
-        let first = json!([1_001, "a1001", "A1001", "a1001@engage.example", "Agent", "A1001", 2, 1]);
+        let first =
+            json!([1_001, "a1001", "A1001", "a1001@engage.example", "Agent", "A1001", 2, 1]);
         assert_eq!(database["person"][0], first);
         assert_eq!(database["dn"][0], json!([1_001, 1, 1, "7001", null, 1]));
         let ids = site.ids();
         let of = |row: &Value, key: &str| row[key].as_str().map(str::to_owned);
-        assert_eq!(ids.get("user/a1001@engage.example").cloned(), of(&directory["agents"][0], "userId"));
+        assert_eq!(
+            ids.get("user/a1001@engage.example").cloned(),
+            of(&directory["agents"][0], "userId")
+        );
         let queue = "queue/VQ_Sales__SITE1__Engage-external";
         assert_eq!(ids.get(queue).cloned(), of(&directory["queues"][0], "queueId"));
         assert_eq!(ids.len(), 1 + 66 + 4 + 3);

@@ -132,8 +132,7 @@ pub(super) struct Objects {
 impl Default for Objects {
     /// Nothing but the roles and the presence source that every organisation has.
     fn default() -> Self {
-        let mut objects =
-            Self { holdings: Holdings::default(), made: 0, chosen: BTreeMap::new() };
+        let mut objects = Self { holdings: Holdings::default(), made: 0, chosen: BTreeMap::new() };
         for name in ["employee", "User", "Supervisor", "admin"] {
             let id = objects.id();
             objects.holdings.roles.insert(id, Role { name: name.to_owned() });
