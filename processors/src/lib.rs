@@ -39,6 +39,9 @@ pub trait Processor {
 
     /// Takes back one record named by [`Processor::held`].
     fn rehold(&mut self, record: &Stored);
+
+    /// What it noticed since it was made, by names of a closed list, for the operator to see.
+    fn noticed(&self) -> Vec<(&'static str, u64)>;
 }
 
 /// A processor that can do nothing right without a directory, and so begins with one: it is told

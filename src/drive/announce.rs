@@ -1,6 +1,9 @@
 //! Announces the directory into the raw partition of a domain (DESIGN law 2): a processor knows
 //! only what came through its partition. A directory that was announced already is not announced
 //! again.
+//!
+//! It may be announced while events flow, and by several processes at once: start and end bear its
+//! fingerprint, by which a processor tells one announcement from another.
 
 use serde::{Deserialize, Serialize};
 use trunkline_schemas::directory::DirectoryFile;
@@ -41,6 +44,11 @@ pub(super) fn mark_key(domain: &str, topic: Topic) -> String {
     }
 }
 
+/// Whether the processor of conversations of a domain was told a directory.
+pub(super) fn is_announced(shell: &Shell, domain: &str) -> Result<bool, TaskError> {
+    Ok(read_state(shell.log.as_ref(), &mark_key(domain, RAW_TLIB))?.is_some())
+}
+
 /// Announces the directory of a domain in a raw topic, unless its partition holds it already.
 /// Bridges may connect when this returns.
 ///
@@ -65,18 +73,19 @@ pub fn announce(
         Some(known) => known.first,
         None => shell.log.bounds(topic, partition)?.end,
     };
+    let name = serde_json::json!({ "fingerprint": fingerprint }).to_string().into_bytes();
     let mark = serde_json::json!(Announced { fingerprint, first });
     let bare = |kind, payload: Vec<u8>| {
         let event = RawEvent::bare(kind, domain, "directory", clock::now_us());
         raw_output(topic, &RawEvent { payload, ..event }, partition)
             .map_err(|e| TaskError::State(e.to_string()))
     };
-    let mut records = vec![bare(RawKind::DirectoryStart, Vec::new())?];
+    let mut records = vec![bare(RawKind::DirectoryStart, name.clone())?];
     let count = rows.len();
     for row in rows {
         records.push(bare(RawKind::DirectoryRow, row)?);
     }
-    records.push(bare(RawKind::DirectoryEnd, Vec::new())?);
+    records.push(bare(RawKind::DirectoryEnd, name)?);
     records.push(state_output(&key, &mark).map_err(|e| TaskError::State(e.to_string()))?);
     let mut appender = shell.log.appender()?;
     let mut records = records.into_iter().peekable();

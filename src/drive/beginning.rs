@@ -129,6 +129,9 @@ mod tests {
             Vec::new()
         }
         fn rehold(&mut self, _: &Stored) {}
+        fn noticed(&self) -> Vec<(&'static str, u64)> {
+            Vec::new()
+        }
     }
 
     impl Informed for Learner {

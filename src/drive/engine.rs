@@ -18,11 +18,12 @@ use trunkline_schemas::topics::{
     STATE_CONVERSATION_SINK, STATE_PRESENCE, STATE_PRESENCE_SINK,
 };
 use trunkline_schemas::{Partition, Topic};
-use trunkline_sinks::{Conversation, Definitions, Presence};
+use trunkline_sinks::{Conversation, Presence};
 
 use super::beginning::{Beginning, Waits};
 use super::bridge::{LogWriter, Watched};
 use super::consumer::Source;
+use super::definitions::Presences;
 use super::group::{self, Kind};
 use super::links::{Listened, Telling, links};
 use super::roster::Followed;
@@ -244,8 +245,8 @@ impl Engine {
     }
 
     /// The presence definitions as the organisation has them.
-    fn follow_definitions(&mut self, agents: &Agents) -> watch::Receiver<Arc<Definitions>> {
-        let (told, known) = watch::channel(Arc::default());
+    fn follow_definitions(&mut self, agents: &Agents) -> watch::Receiver<Presences> {
+        let (told, known) = watch::channel(Presences::default());
         let following = definitions::follow(self.shell.clone(), agents.outlet.clone(), told);
         self.tasks.spawn_on(following, &agents.outlet.runtime);
         known
@@ -443,11 +444,11 @@ fn source_id(agents: &Agents, follower: Option<&Follower>) -> watch::Receiver<Ar
 fn presence_sink(
     agents: &Agents,
     source: watch::Receiver<Arc<str>>,
-    known: watch::Receiver<Arc<Definitions>>,
+    known: watch::Receiver<Presences>,
 ) -> Kind {
     let rules = move || {
-        let definitions = Arc::clone(&known.borrow());
-        Presence { source_id: Arc::clone(&source.borrow()), definitions }
+        let Presences { definitions, given_up } = known.borrow().clone();
+        Presence { source_id: Arc::clone(&source.borrow()), definitions, given_up }
     };
     sink_kind(sink::Place {
         input: COMMAND_PRESENCE,

@@ -8,7 +8,7 @@ use trunkline_ingest::feed::{LinkConfig, Wanted};
 use trunkline_schemas::directory::DirectoryFile;
 use trunkline_schemas::raw::Stream;
 
-use crate::config::{Domain, ServerPair, Site};
+use crate::config::{Domain, ServerPair, Site, SourceTls};
 
 /// How long connecting to a server may take.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -100,7 +100,9 @@ fn tell(links: &watch::Sender<BTreeSet<String>>, now: &BTreeSet<String>) {
 
 /// Every link of these bridges to the SIP Servers and Stat Servers of a domain.
 pub(super) fn links(domain: &Domain, bridges: &[String], listened: &Listened) -> Vec<LinkConfig> {
-    let link = |bridge: &String, site: &str, role, (pair, servers): (usize, &ServerPair)| {
+    type Place<'a> = (&'a str, Option<&'a SourceTls>);
+    let link = |bridge: &String, place: Place<'_>, role, (pair, servers): (usize, &ServerPair)| {
+        let (site, tls) = place;
         let backup = servers.backup.iter().map(ToString::to_string);
         LinkConfig {
             bridge: bridge.clone(),
@@ -109,6 +111,7 @@ pub(super) fn links(domain: &Domain, bridges: &[String], listened: &Listened) ->
             role,
             pair,
             servers: std::iter::once(servers.primary.to_string()).chain(backup).collect(),
+            tls: tls.map(|section| section.tls.clone()),
             dns: listened.by(role),
             connect_timeout: CONNECT_TIMEOUT,
             silence_timeout: SILENCE_TIMEOUT,
@@ -121,13 +124,16 @@ pub(super) fn links(domain: &Domain, bridges: &[String], listened: &Listened) ->
         for site in &domain.sites {
             for (role, pairs) in roles(site) {
                 let pairs = pairs.iter().enumerate();
-                links.extend(pairs.map(|pair| link(name, &site.name, role, pair)));
+                let place = (site.name.as_str(), site.tls.as_ref());
+                links.extend(pairs.map(|pair| link(name, place, role, pair)));
             }
         }
         // A Stat Server belongs to no site: it tells of all agents.
-        let stat_servers = domain.agent_states.iter().flat_map(|states| &states.stat_servers);
-        let stat_servers = stat_servers.enumerate();
-        links.extend(stat_servers.map(|pair| link(name, &domain.name, Stream::Stat, pair)));
+        if let Some(states) = &domain.agent_states {
+            let place = (domain.name.as_str(), states.tls.as_ref());
+            let pairs = states.stat_servers.iter().enumerate();
+            links.extend(pairs.map(|pair| link(name, place, Stream::Stat, pair)));
+        }
     }
     links
 }

@@ -139,8 +139,15 @@ impl Follower {
             return Ok(());
         }
         let directory = self.known.directory(&told.addition);
-        for topic in &told.topics {
-            let place = (*topic, told.partition);
+        let mut topics = told.topics.clone();
+        // What the processor of agents tells of the beginning is looked for behind the first
+        // announcement to that of conversations; later the other knows an agent first, as with a
+        // file ([`super::roster`]).
+        if announce::is_announced(&self.shell, &told.domain)? {
+            topics.reverse();
+        }
+        for topic in topics {
+            let place = (topic, told.partition);
             announce::announce(&self.shell, &told.domain, place, &directory)?;
         }
         Ok(())

@@ -46,9 +46,9 @@ impl Directory {
             }
             DirectoryRow::Agent(agent) => {
                 if let Some(old) = self.agents.remove(&agent.employee_id) {
-                    let is_his = |at: &AgentAt| at.employee_id == agent.employee_id;
+                    // Somebody else may have been put at one of these already.
                     for login in &old.logins {
-                        if self.at.get(login).is_some_and(is_his) {
+                        if self.at.get(login).is_some_and(|at| at.employee_id == old.employee_id) {
                             self.at.remove(login);
                         }
                     }

@@ -18,7 +18,7 @@ use trunkline_schemas::topics::{
 };
 use trunkline_schemas::{DirectoryRow, Offset, RawEvent, RawKind, Record, Stored, Topic, ids};
 
-use crate::rows::Rows;
+use crate::rows::{Announcement, Rows};
 use crate::{Effects, Informed, Processor};
 
 pub mod call;
@@ -50,6 +50,7 @@ use gravestone::{Gravestone, NameKind};
 use legs::Input;
 use logins::Logins;
 use order::{Held, Number, Order, Streams};
+use phone::Phones;
 use reason::Reason;
 use relay::working;
 use tell::{Teller, Told};
@@ -109,6 +110,8 @@ pub struct Counters {
     pub gravestones: u64,
     /// Events that wait for their order.
     pub waiting: u64,
+    /// Call and VQ events that came when something newer had been decided.
+    pub late: u64,
 }
 
 /// The processor of one routing domain.
@@ -125,6 +128,8 @@ pub struct ConversationProcessor {
     due: BTreeSet<(i64, Arc<str>)>,
     /// Which conversation a person is busy with, by DN and switch.
     busy: BTreeMap<String, String>,
+    /// Who is in which calls; empty where nobody is told.
+    phones: Phones,
     logins: Logins,
     /// Conversations that wait for the end of an agent's after-call work, by employee id.
     working: BTreeMap<String, BTreeSet<String>>,
@@ -152,8 +157,7 @@ struct Meta {
     copies: Copies,
     streams: Streams,
     directory_complete: bool,
-    /// Number of the announcement that began last.
-    announcement: u64,
+    announced: Announcement,
 }
 
 /// What the value of a conversation is once it is over.
@@ -184,6 +188,7 @@ impl ConversationProcessor {
             aliases: Aliases::default(),
             due: BTreeSet::new(),
             busy: BTreeMap::new(),
+            phones: Phones::default(),
             logins: Logins::default(),
             working: BTreeMap::new(),
             changed: BTreeSet::new(),
@@ -209,6 +214,7 @@ impl ConversationProcessor {
             conversations: self.conversations.len() as u64,
             gravestones: self.gravestones.len() as u64,
             waiting: self.order.len() as u64,
+            late: self.order.late(),
             ..self.counters
         }
     }
@@ -229,23 +235,23 @@ impl ConversationProcessor {
             }
             RawKind::AgentFact => self.take_fact(stored, &raw),
             RawKind::Tick | RawKind::CallFact => {}
-            RawKind::DirectoryStart => self.rows.begin(),
+            RawKind::DirectoryStart => self.rows.begin(&raw.payload),
             RawKind::DirectoryRow => self.take_row(stored, &raw),
-            RawKind::DirectoryEnd => self.end_announcement(),
+            RawKind::DirectoryEnd => self.end_announcement(&raw.payload),
         }
     }
 
-    /// Rows that were not announced again are gone.
-    fn end_announcement(&mut self) {
-        self.rows.end();
-        self.directory = Directory::of(self.rows.iter());
+    fn end_announcement(&mut self, name: &[u8]) {
+        if self.rows.end(name) {
+            self.directory = Directory::of(self.rows.iter());
+        }
     }
 
     fn take_row(&mut self, stored: &Stored, raw: &RawEvent) {
         match serde_json::from_slice::<DirectoryRow>(&raw.payload) {
             Ok(row) => {
                 self.directory.put(row.clone());
-                self.rows.put(row);
+                self.rows.put(row_key(&row), row);
             }
             Err(e) => {
                 let why = format!("a directory row is unreadable: {e}");
@@ -315,12 +321,12 @@ impl ConversationProcessor {
         let (id, twin) = self.unite(id, event);
         let sibling = sibling.or(twin);
         if self.gravestones.contains_key(id.as_str()) {
-            return self.come_late(&id, event);
+            self.come_late(&id, event);
+            return self.relay(event.at_ms, &event.place);
         }
         let Some(mut conversation) = self.take_out(&id) else { return };
         // A record that makes the machine panic must leave the conversation as it was (law 11).
         let before = conversation.clone();
-        let calls = self.calls(&conversation);
         let told_before = self.told.mark();
         let panicked = catch_unwind(AssertUnwindSafe(|| {
             self.apply_to(&mut conversation, event, sibling.as_deref());
@@ -334,9 +340,8 @@ impl ConversationProcessor {
             });
         }
         conversation.touched_ms = self.streams.now_ms;
-        let now = self.calls(&conversation);
-        self.relay(&calls, &now, event.at_ms, &event.place);
         self.put_back(conversation);
+        self.relay(event.at_ms, &event.place);
     }
 
     fn apply_to(&mut self, conversation: &mut Conversation, event: &Event, sibling: Option<&str>) {
@@ -471,6 +476,7 @@ impl ConversationProcessor {
     /// Takes a conversation out of every index but its names; [`Self::put_back`] puts it in again.
     fn take_out(&mut self, id: &str) -> Option<Conversation> {
         let conversation = self.conversations.remove(id)?;
+        self.phones.take(&conversation);
         self.due.remove(&(self.next_due(&conversation), id.into()));
         for person in busy(&conversation) {
             if self.busy.get(person).is_some_and(|with| with == id) {
@@ -495,6 +501,9 @@ impl ConversationProcessor {
             return self.lay(conversation.id.into(), gravestone);
         }
         self.due.insert((self.next_due(&conversation), conversation.id.as_str().into()));
+        if self.settings.relay_calls {
+            self.phones.put(&conversation);
+        }
         for person in busy(&conversation) {
             self.busy.entry(person.clone()).or_insert_with(|| conversation.id.clone());
         }
@@ -556,8 +565,7 @@ impl ConversationProcessor {
                 self.put_back(conversation);
             } else if matches!(conversation.flow, Flow::Ended | Flow::Ignored) {
                 // Nobody is in a call that is forgotten, though its end was never heard of.
-                let calls = self.calls(&conversation);
-                self.relay(&calls, &BTreeMap::new(), at_ms.max(conversation.newest_ms), &place);
+                self.relay(at_ms.max(conversation.newest_ms), &place);
                 self.aliases.forget(&conversation);
                 self.changed.insert(id.to_string());
             } else {
@@ -585,7 +593,7 @@ impl ConversationProcessor {
             copies: self.copies.clone(),
             streams: self.streams.clone(),
             directory_complete: self.directory.complete,
-            announcement: self.rows.announcement,
+            announced: self.rows.announcement(),
         };
         json(&meta)
     }
@@ -645,21 +653,23 @@ impl Processor for ConversationProcessor {
             self.copies = meta.copies;
             self.streams = meta.streams;
             self.directory.complete = meta.directory_complete;
-            self.rows.announcement = meta.announcement;
+            self.rows.restore_announcement(meta.announced);
         } else if let Some(id) = key.strip_prefix(CALL).filter(|_| value.starts_with(OVER)) {
             let over: Over<Gravestone> = serde_json::from_slice(value).map_err(bad)?;
             self.lay(id.into(), over.gravestone);
         } else if key.starts_with(CALL) {
             let conversation: Conversation = serde_json::from_slice(value).map_err(bad)?;
             self.put_back(conversation);
-            self.changed.clear(); // what was read is no change
+            // What was read is no change.
+            self.changed.clear();
+            self.phones.changes();
         } else if let Some(block) = key.strip_prefix(HELD) {
             let held: Vec<Held> = serde_json::from_slice(value).map_err(bad)?;
             let block = block.parse().map_err(|e| format!("state key {key}: {e}"))?;
             self.order.expect(block, held);
         } else if let Some(row_key) = key.strip_prefix(ROW) {
             let row = self.rows.restore(row_key, value).map_err(bad)?;
-            self.directory.put(row);
+            self.directory.put(row.clone());
         } else if !self.logins.restore(&key, value).map_err(bad)? {
             return Err(format!("state key {key} is of no kind that there is"));
         }
@@ -682,6 +692,16 @@ impl Processor for ConversationProcessor {
             self.order.push(&self.streams, (&stream, number), at_us, at, pending);
         }
     }
+
+    fn noticed(&self) -> Vec<(&'static str, u64)> {
+        let Counters { copies, future_times, unknown_calls, late, .. } = self.counters();
+        vec![
+            ("copy", copies),
+            ("future_time", future_times),
+            ("unknown_call", unknown_calls),
+            ("late_stream", late),
+        ]
+    }
 }
 
 impl Informed for ConversationProcessor {
@@ -692,9 +712,9 @@ impl Informed for ConversationProcessor {
     fn learn(&mut self, stored: &Stored) {
         let Ok(raw) = decode(stored) else { return };
         match raw.kind {
-            RawKind::DirectoryStart => self.rows.begin(),
+            RawKind::DirectoryStart => self.rows.begin(&raw.payload),
             RawKind::DirectoryRow => self.take_row(stored, &raw),
-            RawKind::DirectoryEnd => self.end_announcement(),
+            RawKind::DirectoryEnd => self.end_announcement(&raw.payload),
             RawKind::AgentFact => self.take_fact(stored, &raw),
             RawKind::Event
             | RawKind::LinkUp
@@ -736,6 +756,17 @@ pub fn dead_letter(stored: &Stored, code: &str, why: &str) -> Record {
         .with_header("dead-source", stored.place())
         .with_header("dead-at", iso_millis(stored.append_time_ms))
         .with_header("dead-attempts", "1")
+}
+
+fn row_key(row: &DirectoryRow) -> String {
+    match row {
+        DirectoryRow::Server(row) => format!("server/{}", row.name),
+        DirectoryRow::Agent(row) => format!("agent/{}", row.employee_id),
+        DirectoryRow::Queue(row) => format!("queue/{}@{}", row.dn, row.switch),
+        DirectoryRow::Extension(row) => format!("extension/{}@{}", row.dn, row.switch),
+        DirectoryRow::WrapUpCode(row) => format!("wrap-up-code/{}", row.name),
+        DirectoryRow::Source(_) => "source".to_owned(),
+    }
 }
 
 /// The people a conversation keeps busy: those with an open leg who are still in the call.

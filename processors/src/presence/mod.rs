@@ -18,7 +18,7 @@ use trunkline_schemas::{
     PresenceOutcome, RawEvent, RawKind, Record, RoutingStatus, Stored, SystemPresence, codec, ids,
 };
 
-use crate::rows::Rows;
+use crate::rows::{Announcement, Rows};
 use crate::{Effects, Informed, Processor};
 
 pub mod agent;
@@ -123,8 +123,8 @@ struct Meta {
     directory_complete: bool,
     /// Last number of each link that numbers its records.
     numbers: BTreeMap<String, (i64, i64)>,
-    /// Number of the announcement that began last.
-    announcement: u64,
+    /// The announcement of the directory that began last.
+    announced: Announcement,
     /// The links that ever told anything, by their place.
     links: Vec<String>,
 }
@@ -189,10 +189,10 @@ impl PresenceProcessor {
             RawKind::Gap => {
                 self.meta.numbers.remove(&raw.link);
             }
-            RawKind::DirectoryStart => self.rows.begin(),
+            RawKind::DirectoryStart => self.rows.begin(&raw.payload),
             RawKind::DirectoryRow => self.take_row(stored, raw),
             RawKind::DirectoryEnd => {
-                self.end_announcement();
+                self.end_announcement(&raw.payload);
                 self.say_caught_up();
             }
         }
@@ -206,22 +206,25 @@ impl PresenceProcessor {
                 return self.bury(stored, "bad_directory_row", &why);
             }
         };
-        let (DirectoryRow::Agent(_) | DirectoryRow::Server(_) | DirectoryRow::Extension(_)) = &row
-        else {
-            return; // nothing an agent's state needs
-        };
+        let Some(key) = row_key(&row) else { return };
         self.directory.put(row.clone());
         if let DirectoryRow::Agent(agent) = &row {
             self.show_to_user(&agent.employee_id, &stored.place());
         }
-        self.rows.put(row);
+        self.rows.put(key, row);
     }
 
     /// Rows that were not announced again are gone.
-    fn end_announcement(&mut self) {
-        self.rows.end();
-        let agents = self.directory.agents().filter(|agent| !self.rows.has_agent(agent));
-        let left: Vec<String> = agents.cloned().collect();
+    fn end_announcement(&mut self, name: &[u8]) {
+        if !self.rows.end(name) {
+            return;
+        }
+        let left: Vec<String> = self
+            .directory
+            .agents()
+            .filter(|agent| !self.rows.has(&agent_row_key(agent)))
+            .cloned()
+            .collect();
         self.directory = Directory::of(self.rows.iter());
         for employee_id in left {
             self.forget(&employee_id);
@@ -586,8 +589,8 @@ impl Processor for PresenceProcessor {
 
     fn drain(&mut self) -> Effects {
         let mut effects = std::mem::take(&mut self.effects);
-        for (key, row) in self.rows.changes() {
-            effects.state.push((format!("{ROW}{key}").into_bytes(), row));
+        for (key, value) in self.rows.changes() {
+            effects.state.push((format!("{ROW}{key}").into_bytes(), value));
         }
         for employee_id in std::mem::take(&mut self.changed) {
             let value = self.agents.get(&employee_id).map(json);
@@ -595,7 +598,7 @@ impl Processor for PresenceProcessor {
         }
         if std::mem::take(&mut self.is_dirty) {
             self.meta.directory_complete = self.directory.complete;
-            self.meta.announcement = self.rows.announcement;
+            self.meta.announced = self.rows.announcement();
             effects.state.push((META.as_bytes().to_vec(), Some(json(&self.meta))));
         }
         effects
@@ -607,14 +610,14 @@ impl Processor for PresenceProcessor {
         if key == META {
             self.meta = serde_json::from_slice(value).map_err(bad)?;
             self.directory.complete = self.meta.directory_complete;
-            self.rows.announcement = self.meta.announcement;
+            self.rows.restore_announcement(self.meta.announced.clone());
         } else if let Some(employee_id) = key.strip_prefix(AGENT) {
             let kept: Kept = serde_json::from_slice(value).map_err(bad)?;
             self.put_back(employee_id, kept);
             self.changed.clear(); // what was read is no change
         } else if let Some(row_key) = key.strip_prefix(ROW) {
             let row = self.rows.restore(row_key, value).map_err(bad)?;
-            self.directory.put(row);
+            self.directory.put(row.clone());
         } else {
             return Err(format!("state key {key} is not one of {META}, {AGENT}* and {ROW}*"));
         }
@@ -626,6 +629,10 @@ impl Processor for PresenceProcessor {
     }
 
     fn rehold(&mut self, _: &Stored) {}
+
+    fn noticed(&self) -> Vec<(&'static str, u64)> {
+        vec![("copy", self.counters.copies), ("late_reason", self.counters.late_reasons)]
+    }
 }
 
 impl Informed for PresenceProcessor {
@@ -636,9 +643,9 @@ impl Informed for PresenceProcessor {
     fn learn(&mut self, stored: &Stored) {
         let Ok(raw) = decode(stored) else { return };
         match raw.kind {
-            RawKind::DirectoryStart => self.rows.begin(),
+            RawKind::DirectoryStart => self.rows.begin(&raw.payload),
             RawKind::DirectoryRow => self.take_row(stored, &raw),
-            RawKind::DirectoryEnd => self.end_announcement(),
+            RawKind::DirectoryEnd => self.end_announcement(&raw.payload),
             RawKind::Event
             | RawKind::LinkUp
             | RawKind::LinkDown
@@ -668,6 +675,20 @@ fn is_copy(copies: &mut Vec<(u64, usize)>, (hash, link): (u64, usize)) -> bool {
 fn hash(bytes: &[u8]) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, step) >> 11
+}
+
+/// The rows that this processor needs, by what each is of.
+fn row_key(row: &DirectoryRow) -> Option<String> {
+    match row {
+        DirectoryRow::Agent(row) => Some(agent_row_key(&row.employee_id)),
+        DirectoryRow::Server(row) => Some(format!("server/{}", row.name)),
+        DirectoryRow::Extension(row) => Some(format!("extension/{}@{}", row.dn, row.switch)),
+        DirectoryRow::Queue(_) | DirectoryRow::WrapUpCode(_) | DirectoryRow::Source(_) => None,
+    }
+}
+
+fn agent_row_key(employee_id: &str) -> String {
+    format!("agent/{employee_id}")
 }
 
 fn decode(stored: &Stored) -> Result<RawEvent, String> {
