@@ -20,9 +20,10 @@ use crate::config::{
     self, AgentSource, Config, ConfigDb, ConfigSync, Conversation, DeletionRules, Domain,
     Log as LogConfig, Secret,
 };
-use crate::drive::engine::{Agents, Engine, Parts, Plan};
+use crate::drive::config_bridge::Source;
+use crate::drive::engine::{Agents, Configuration, Engine, Parts, Plan};
 use crate::drive::sink::Outlet;
-use crate::drive::{Shell, config_sink};
+use crate::drive::{Shell, config_bridge, config_sink};
 use crate::log::embedded::Embedded;
 use crate::log::kafka::{Kafka, KafkaConfig};
 use crate::log::{Log, LogError};
@@ -91,20 +92,27 @@ async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
     let tracer = tracer.context("[traces] cannot be set up")?.unwrap_or_default();
     let stopped = tracer.clone();
     let shell = Shell { log, health, metrics, stop: stop.clone(), layouts, tracer };
-    let Outlets { conversation, agents, config: config_sink } = outlets(config)?;
+    let Outlets { conversation, agents, config: sink } = outlets(config)?;
+    let configuration = config.configdb.as_ref().map(|configdb| Configuration {
+        bridge: config_bridge::Place {
+            source: Source::Database(Box::new(configdb.source())),
+            every: configdb.poll,
+            runtime: conversation.runtime.clone(),
+        },
+        settings: configdb.settings(),
+        sink,
+    });
     let plan = Plan {
         domains: &config.domains,
         bridges: &config.bridge.names,
         settings: settings(&config.conversation),
         outlet: conversation,
         agents,
+        configuration,
         parts,
         deadline: config.shutdown.deadline,
     };
-    let mut engine = tokio::task::block_in_place(|| Engine::start(&shell, &plan))?;
-    if let Some(place) = config_sink.filter(|_| parts.sinks) {
-        engine.sync(place)?;
-    }
+    let engine = tokio::task::block_in_place(|| Engine::start(&shell, &plan))?;
     tracing::info!(%admin_address, ?parts, "running");
     told_to_stop().await?;
     tracing::info!("stopping");
@@ -277,7 +285,7 @@ mod tests {
         ] {
             let domain = Domain {
                 name: "d".to_owned(),
-                directory_file: std::path::PathBuf::new(),
+                directory_file: None,
                 directory: trunkline_schemas::directory::DirectoryFile::default(),
                 agent_states: named.map(source),
                 interaction_reporting: None,

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::{Serialize, Serializer};
+use trunkline_ingest::configdb::Settings as Source;
+use trunkline_ingest::configdb::diff::Guard;
 use trunkline_ingest::configdb::postgres::PostgresConfig;
 use trunkline_ingest::configdb::profile::{PROFILE_BYTES_MAX, Profile};
 use trunkline_processors::config::settings::{Edition, Settings};
@@ -43,6 +45,12 @@ pub struct ConfigDb {
     /// Physical names; the built-in ones if there is no file.
     #[serde(rename = "profile_file", skip_serializing_if = "Option::is_none")]
     pub profile: Option<ProfileFile>,
+    /// Between two polls.
+    #[serde(rename = "poll_secs", serialize_with = "as_secs")]
+    pub poll: Duration,
+    /// Digest of a state of the database that is taken over whatever vanished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approved_digest: Option<String>,
     /// DBID of the tenant.
     pub tenant_dbid: i64,
     /// Folders to be synchronised; all of the tenant if there is no list (seed 003, "Folder
@@ -138,6 +146,19 @@ impl ConfigDb {
         self.profile.as_ref().map_or_else(Profile::built_in, |file| file.profile.clone())
     }
 
+    /// What is read, and how.
+    pub fn source(&self) -> Source {
+        Source {
+            database: self.postgres(),
+            schema: self.schema.clone(),
+            tenant: self.tenant_dbid,
+            profile: self.profile(),
+            by_folder: self.folders.is_some(),
+            guard: Guard::default(),
+            approved: self.approved_digest.clone(),
+        }
+    }
+
     /// How the processor is set.
     pub fn settings(&self) -> Settings {
         Settings {
@@ -184,6 +205,8 @@ pub(super) fn configdb(
     let timeout = section.whole("timeout_secs", 1..=600).or(60);
     let profile = section.text("profile_file").check(|path| profile(document.resolve(path)));
     let profile = profile.check(|profile| Ok(Some(profile))).or(None);
+    let poll = section.whole("poll_secs", 1..=86_400).or(60);
+    let approved_digest = section.text("approved_digest").check(digest).or(None);
     let tenant_dbid = section.whole("tenant_dbid", 1..=9_999_999_999).required();
     let folders = section.list("folders", checks::id).check(|folders| {
         if (1..=FOLDERS_MAX).contains(&folders.len()) {
@@ -214,6 +237,8 @@ pub(super) fn configdb(
         ca_file,
         timeout: Duration::from_secs(timeout?),
         profile: profile?,
+        poll: Duration::from_secs(poll?),
+        approved_digest: approved_digest?,
         tenant_dbid: tenant_dbid? as i64,
         folders: folders?,
         queue_name_suffix: queue_name_suffix?,
@@ -266,6 +291,15 @@ fn profile(path: PathBuf) -> Result<ProfileFile, Flaw> {
     }
     let profile = Profile::parse(&text).map_err(|e| unusable(&path, &format!(": {e}")))?;
     Ok(ProfileFile { path, profile })
+}
+
+/// A digest as a refusal names it.
+fn digest(text: &str) -> Result<Option<String>, Flaw> {
+    if text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit()) {
+        return Ok(Some(text.to_ascii_lowercase()));
+    }
+    let said = format!("{} is not a digest", shown(text));
+    Err(Flaw::new(Code::BadName, said).hint("copy the 64 digits that the refusal names"))
 }
 
 /// A schema: it stands in SQL without quotes.
@@ -335,6 +369,7 @@ tenant_dbid = 101
         let database = section.postgres();
         assert_eq!((database.host.as_str(), database.port), ("db.example", 5432));
         assert_eq!((section.schema.as_str(), database.timeout.as_secs()), ("public", 60));
+        assert_eq!((section.poll.as_secs(), section.source().approved), (60, None));
         assert!(database.password.is_none() && database.ca_pem.is_none());
     }
 
@@ -351,6 +386,8 @@ schema = "genesys"
 password_file = "password.txt"
 ca_file = "ca.pem"
 timeout_secs = 5
+poll_secs = 7
+approved_digest = "00112233445566778899AABBCCDDEEFF00112233445566778899aabbccddeeff"
 profile_file = "profile.toml"
 folders = ["EX_EVOLUTION", "EX PILOT"]
 queue_name_suffix = "-Engage-external"
@@ -372,6 +409,10 @@ presence_source = "Engage"
         assert_eq!(settings.queue_suffix, "-Engage-external");
         assert_eq!(settings.source_name, "Engage");
         assert_eq!(section.profile().name, "our own");
+        let source = section.source();
+        let digest = "00112233445566778899aabbccddeeff".repeat(2);
+        assert_eq!((section.poll.as_secs(), source.approved), (7, Some(digest)));
+        assert!(source.by_folder && source.schema == "genesys" && source.tenant == 101);
         let database = section.postgres();
         assert_eq!((database.port, database.timeout.as_secs()), (5433, 5));
         let password = database.password.expect("there is one");
@@ -393,6 +434,8 @@ presence_source = "Engage"
             ("profile_file = \"none.toml\"", "E0016", "cannot be read"),
             ("profile_file = \"profile.toml\"", "E0016", "`skills`, which is not known"),
             ("ca_file = \"directory.json\"", "E0016", "holds no certificate"),
+            ("poll_secs = 0", "E0008", "not between 1 and 86400"),
+            ("approved_digest = \"yes\"", "E0015", "is not a digest"),
             ("tennant = 1", "E0004", "unknown key"),
         ] {
             let errors = load_in(&folder, &with(lines)).expect_err(lines);

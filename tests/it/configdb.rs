@@ -4,12 +4,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use super::postgres as server;
 use super::program::{Done, example_config, run_command, trunkline};
-
-/// The server that the tests of the bridge use.
-#[path = "../../ingest/tests/configdb/server.rs"]
-#[allow(dead_code, reason = "the tests of the bridge use more of it")]
-mod server;
 
 /// Runs the command with a section of the configuration.
 fn probe(section: &str) -> Done {

@@ -10,9 +10,14 @@ mod configdb;
 mod configured;
 mod faults;
 mod feeder;
+mod from_configdb;
 mod front;
 mod kafka;
 mod kill;
+/// The server that the tests of the bridge use.
+#[path = "../../ingest/tests/configdb/server.rs"]
+#[allow(dead_code, reason = "the tests of the bridge use more of it")]
+mod postgres;
 mod program;
 mod reporting;
 mod running;

@@ -5,6 +5,7 @@
 //! objects of the answers, [`diff`] compares and guards. The I/O half is [`postgres`].
 
 pub mod diff;
+pub mod plain;
 pub mod postgres;
 pub mod probe;
 pub mod profile;

@@ -125,12 +125,14 @@ pub struct Holdings {
 pub(super) struct Objects {
     holdings: Holdings,
     made: u64,
+    /// Ids that are chosen already, by kind and name.
+    chosen: BTreeMap<String, String>,
 }
 
 impl Default for Objects {
     /// Nothing but the roles and the presence source that every organisation has.
     fn default() -> Self {
-        let mut objects = Self { holdings: Holdings::default(), made: 0 };
+        let mut objects = Self { holdings: Holdings::default(), made: 0, chosen: BTreeMap::new() };
         for name in ["employee", "User", "Supervisor", "admin"] {
             let id = objects.id();
             objects.holdings.roles.insert(id, Role { name: name.to_owned() });
@@ -169,6 +171,11 @@ fn not_found() -> Refusal {
 }
 
 impl Objects {
+    /// The same, but what is created has these ids, by kind and name.
+    pub(super) fn with_ids(self, chosen: BTreeMap<String, String>) -> Self {
+        Self { chosen, ..self }
+    }
+
     /// Whether a path is one of those answered here.
     pub(super) fn serves(path: &str) -> bool {
         ["scim/v2/", "authorization/", "routing/", "users/", "presence/"]
@@ -227,6 +234,11 @@ impl Objects {
             ["authorization" | "presence" | "users", ..] => self.subjects(request, &parts),
             _ => Err(not_found()),
         }
+    }
+
+    /// The id of an object that is created.
+    fn id_of(&mut self, kind: &str, name: &str) -> String {
+        self.chosen.remove(&format!("{kind}/{name}")).unwrap_or_else(|| self.id())
     }
 
     /// An id never given before.

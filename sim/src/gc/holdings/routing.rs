@@ -63,7 +63,7 @@ impl Objects {
         if is_taken(&self.holdings.skills, |skill| &skill.name, &name, None) {
             return Err(refuse(409, "general.conflict", "a skill has that name"));
         }
-        let id = self.id();
+        let id = self.id_of("skill", &name);
         let answer = Answer::json(200, &named(&id, &name));
         self.holdings.skills.insert(id, Skill { name });
         Ok(answer)
@@ -76,7 +76,7 @@ impl Objects {
         if is_taken(&self.holdings.codes, |code| &code.name, &name, None) {
             return Err(duplicate("wrapup code"));
         }
-        let id = self.id();
+        let id = self.id_of("code", &name);
         let answer = Answer::json(200, &named(&id, &name));
         self.holdings.codes.insert(id, Code { name });
         Ok(answer)
@@ -116,7 +116,7 @@ impl Objects {
             settings: settings.map(|(name, value)| (name.clone(), value.clone())).collect(),
             ..old
         };
-        let id = id.map_or_else(|| self.id(), str::to_owned);
+        let id = id.map_or_else(|| self.id_of("queue", &queue.name), str::to_owned);
         let answer = Answer::json(200, &queue_body(&id, &queue));
         self.holdings.queues.insert(id, queue);
         Ok(answer)
