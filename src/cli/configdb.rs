@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 async fn show(configdb: &ConfigDb) -> anyhow::Result<ExitCode> {
     let profile = configdb.profile();
-    let found = probe(&configdb.postgres(), &configdb.schema, &profile).await?;
+    let found = probe(&configdb.database(), &configdb.schema, &profile).await?;
     catalog(&found)?;
     let is_usable = mapping(&found, &profile, configdb.folders.is_some())?;
     values(&found)?;
@@ -56,7 +56,7 @@ async fn show(configdb: &ConfigDb) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     let settings = Settings {
-        database: configdb.postgres(),
+        database: configdb.database(),
         schema: configdb.schema.clone(),
         tenant: configdb.tenant_dbid,
         profile,

@@ -11,6 +11,7 @@ use super::answer::{Answer, error};
 use super::org::Request;
 use super::schema::BadRequest;
 
+mod people;
 mod routing;
 mod scim;
 mod shapes;
@@ -171,9 +172,9 @@ fn not_found() -> Refusal {
 impl Objects {
     /// Whether a path is one of those answered here.
     pub(super) fn serves(path: &str) -> bool {
-        ["scim/v2/", "authorization/", "routing/", "users/", "presence/"]
-            .iter()
-            .any(|area| path.strip_prefix("/api/v2/").is_some_and(|rest| rest.starts_with(area)))
+        let areas = ["scim/v2/", "authorization/", "routing/", "users/", "presence/"];
+        let is_in = |rest: &str| rest == "users" || areas.iter().any(|it| rest.starts_with(it));
+        path.strip_prefix("/api/v2/").is_some_and(is_in)
     }
 
     pub(super) fn holdings(&self) -> &Holdings {
@@ -224,6 +225,7 @@ impl Objects {
         match parts.as_slice() {
             ["scim", "v2", "users", rest @ ..] => self.scim(request, rest),
             ["routing", rest @ ..] => self.routing(request, rest),
+            ["users"] if request.method == "GET" => self.people(request),
             ["authorization" | "presence" | "users", ..] => self.subjects(request, &parts),
             _ => Err(not_found()),
         }
@@ -293,13 +295,17 @@ fn number(request: &Request, name: &str, default: usize, max: usize) -> Result<u
 fn page(request: &Request, all: Vec<Value>) -> Done {
     let size = number(request, "pageSize", 25, 100)?;
     let current = number(request, "pageNumber", 1, 100_000)?;
+    Ok(Answer::json(200, &page_of(size, current, all)))
+}
+
+/// The body of a page of a listing.
+fn page_of(size: usize, current: usize, all: Vec<Value>) -> Value {
     let total = all.len();
     let entities: Vec<Value> = all.into_iter().skip((current - 1) * size).take(size).collect();
-    let body = json!({
+    json!({
         "entities": entities, "pageSize": size, "pageNumber": current, "total": total,
         "pageCount": total.div_ceil(size),
-    });
-    Ok(Answer::json(200, &body))
+    })
 }
 
 /// A listing of objects of a kind by name; a filter by name has an asterisk at its ends at most.
