@@ -147,22 +147,31 @@ async fn serve(mut tcp: TcpStream, behaviour: Behaviour, seen: Arc<Mutex<Vec<Str
     }
 }
 
-/// Carries the records of a handshake in PRELOGIN packets.
+/// Carries the records of a handshake in PRELOGIN packets, until it is dropped at its end.
 async fn wrapped(records: &mut DuplexStream, tcp: &mut TcpStream) -> Io<()> {
-    let mut bytes = [0; PACKET_BYTES - HEADER_BYTES];
-    loop {
-        tokio::select! {
-            biased;
-            count = records.read(&mut bytes) => send(tcp, PRELOGIN, &bytes[..count?]).await?,
-            ready = tcp.readable() => {
-                ready?;
-                let (kind, received) = message(tcp).await?;
-                if kind != PRELOGIN {
-                    return Err(garbage("a handshake outside of PRELOGIN packets"));
-                }
-                records.write_all(&received).await?;
+    let (mut from_server, mut to_server) = tokio::io::split(records);
+    let (mut from_client, mut to_client) = tcp.split();
+    let there = async {
+        let mut bytes = [0; PACKET_BYTES - HEADER_BYTES];
+        loop {
+            match from_server.read(&mut bytes).await? {
+                0 => return Err(garbage("the handshake failed")),
+                count => send(&mut to_client, PRELOGIN, &bytes[..count]).await?,
             }
         }
+    };
+    let back = async {
+        loop {
+            let (kind, received) = message(&mut from_client).await?;
+            if kind != PRELOGIN {
+                return Err(garbage("a handshake outside of PRELOGIN packets"));
+            }
+            to_server.write_all(&received).await?;
+        }
+    };
+    tokio::select! {
+        failed = there => failed,
+        failed = back => failed,
     }
 }
 
@@ -359,7 +368,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn select(&mut self, client: &Client, sql: &str, tokens: &mut Tokens) -> Done {
         self.reads += usize::from(self.transaction != 0);
-        if let (2, Some(change)) = (self.reads, self.behaviour.between.take()) {
+        let change = if self.reads == 2 { self.behaviour.between.take() } else { None };
+        if let Some(change) = change {
             let (other, connection) = self.behaviour.postgres.connect(NoTls).await?;
             let connection = tokio::spawn(connection);
             other.batch_execute(&change).await?;
