@@ -293,19 +293,24 @@ fn number(request: &Request, name: &str, default: usize, max: usize) -> Result<u
 
 /// A page of a listing, by pageNumber and pageSize (25, at most 100).
 fn page(request: &Request, all: Vec<Value>) -> Done {
-    let size = number(request, "pageSize", 25, 100)?;
-    let current = number(request, "pageNumber", 1, 100_000)?;
-    Ok(Answer::json(200, &page_of(size, current, all)))
+    Ok(Answer::json(200, &page_of(request, all, 100)?))
 }
 
-/// The body of a page of a listing.
-fn page_of(size: usize, current: usize, all: Vec<Value>) -> Value {
+/// The body of a page of at most so many.
+fn page_of(request: &Request, all: Vec<Value>, size_max: usize) -> Result<Value, Refusal> {
+    let size = number(request, "pageSize", 25, size_max)?;
+    let current = number(request, "pageNumber", 1, 100_000)?;
     let total = all.len();
     let entities: Vec<Value> = all.into_iter().skip((current - 1) * size).take(size).collect();
-    json!({
+    let mut body = json!({
         "entities": entities, "pageSize": size, "pageNumber": current, "total": total,
-        "pageCount": total.div_ceil(size),
-    })
+        "pageCount": total.div_ceil(size), "selfUri": request.path,
+    });
+    if current * size < total {
+        let next = format!("{}?pageSize={size}&pageNumber={}", request.path, current + 1);
+        body["nextUri"] = json!(next);
+    }
+    Ok(body)
 }
 
 /// A listing of objects of a kind by name; a filter by name has an asterisk at its ends at most.

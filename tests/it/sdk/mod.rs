@@ -55,7 +55,7 @@ async fn the_official_sdk_reads_back_what_was_synchronised() {
 /// Python without what is installed for the user it runs as.
 fn python() -> Command {
     let mut python = Command::new("python3");
-    python.env("PYTHONNOUSERSITE", "1").env("PYTHONDONTWRITEBYTECODE", "1");
+    python.env("PYTHONNOUSERSITE", "1");
     python
 }
 
@@ -70,7 +70,7 @@ fn packages() -> Result<PathBuf, String> {
         fs::write(here.join("requirements.txt"), REQUIREMENTS).map_err(failed)?;
         let fetched = python()
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-            .args(["--no-compile", "--target", "sdk", "-r", "requirements.txt"])
+            .args(["--target", "sdk", "-r", "requirements.txt"])
             .current_dir(here)
             .output()
             .map_err(failed)?;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::answer::Answer;
 use super::super::org::Request;
-use super::{Done, HOME, Objects, Refusal, User, number, page_of, parameter, parameters, refuse};
+use super::{Done, HOME, Objects, Refusal, User, page_of, parameter, parameters, refuse};
 
 /// Users a page gives at most, and users that may be asked for by id.
 const PAGE_MAX: usize = 500;
@@ -56,15 +56,22 @@ fn word(request: &Request, name: &str, allowed: &[&'static str]) -> Result<&'sta
     found.copied().ok_or_else(|| not_allowed(name, &value, allowed))
 }
 
+/// The values of a parameter that is repeated, as the swagger has it, or a list with commas, as the
+/// official SDKs send it.
+fn listed(request: &Request, name: &str) -> Vec<String> {
+    let values = parameters(request, name);
+    values.iter().flat_map(|value| value.split(',')).map(str::to_owned).collect()
+}
+
 impl Objects {
     pub(super) fn people(&self, request: &Request) -> Done {
         let state = word(request, "state", &["active", "inactive", "deleted", "any"])?;
         let order = word(request, "sortOrder", &["ascending", "descending"])?;
-        let expands = parameters(request, "expand");
+        let expands = listed(request, "expand");
         if let Some(other) = expands.iter().find(|it| !EXPANDS.contains(&it.as_str())) {
             return Err(not_allowed("expand", other, &EXPANDS));
         }
-        let ids = parameters(request, "id");
+        let ids = listed(request, "id");
         if ids.len() > IDS_MAX {
             return Err(refuse(400, "max.user.ids", "Only 100 users can be requested at a time."));
         }
@@ -88,10 +95,8 @@ impl Objects {
         if order == "descending" {
             found.reverse();
         }
-        let size = number(request, "pageSize", 25, PAGE_MAX)?;
-        let current = number(request, "pageNumber", 1, 100_000)?;
         let bodies = found.into_iter().map(|(id, user)| self.person(id, user, &expands));
-        Ok(Answer::json(200, &page_of(size, current, bodies.collect())))
+        Ok(Answer::json(200, &page_of(request, bodies.collect(), PAGE_MAX)?))
     }
 
     fn person(&self, id: &str, user: &User, expands: &[String]) -> Value {

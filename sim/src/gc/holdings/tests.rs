@@ -111,6 +111,17 @@ fn a_queue_is_replaced_whole_and_keeps_members_and_codes() {
     let line = |part: &str| format!("POST routing/queues/{id}/{part}");
     assert_eq!(ask(o, &line("members"), &json!([{ "id": user }])).0, 200);
     assert_eq!(ask(o, &line("wrapupcodes"), &json!([{ "id": code }])).0, 200);
+    let other = json!({ "userName": "b@b.co", "displayName": "B" });
+    let other = made(o, "POST scim/v2/users", &other);
+    assert_eq!(ask(o, &line("members"), &json!([{ "id": other }])).0, 200);
+    let listing = format!("routing/queues/{id}/members?pageSize=1&pageNumber=");
+    for (number, next) in [(1, json!(format!("/api/v2/{listing}2"))), (2, Value::Null)] {
+        let (_, body) = ask(o, &format!("GET {listing}{number}"), &Value::Null);
+        assert_eq!(body["entities"].as_array().map(Vec::len), Some(1));
+        assert_eq!((&body["nextUri"], body.get("total")), (&next, None), "{body}");
+    }
+    let remove = format!("{}?delete=true", line("members"));
+    assert_eq!(ask(o, &remove, &json!([{ "id": other }])).0, 200);
     let many: Vec<Value> = (0..101).map(|_| json!({ "id": user })).collect();
     assert_eq!(ask(o, &line("members"), &json!(many)).0, 400);
     let put = format!("PUT routing/queues/{id}");
@@ -207,6 +218,7 @@ fn users_are_listed_by_state_with_what_is_asked_for() {
         ("?state=any&pageSize=2&pageNumber=2", "C"),
         ("?pageSize=500", "A B"),
         (format!("?id={b}&id={c}").as_str(), "B"),
+        (format!("?state=any&id={b},{c}").as_str(), "B C"),
     ] {
         let (status, body) = ask(o, &format!("GET users{query}"), &Value::Null);
         let users = body["entities"].as_array().expect("a listing");
@@ -214,7 +226,7 @@ fn users_are_listed_by_state_with_what_is_asked_for() {
         assert_eq!((status, names.join(" ").as_str()), (200, found), "{query}");
         assert!(users.iter().all(|user| user.get("skills").is_none()), "{query}");
     }
-    let line = "GET users?expand=skills&expand=authorization&expand=station";
+    let line = "GET users?expand=skills,authorization&expand=station";
     let (_, body) = ask(o, line, &Value::Null);
     let user = &body["entities"][0];
     assert_eq!((&user["email"], &user["state"]), (&json!("a@b.co"), &json!("active")));
