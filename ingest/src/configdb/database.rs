@@ -72,8 +72,8 @@ pub enum DbError {
 
 impl DbError {
     /// What went wrong while something was done.
-    pub(super) fn of(doing: &'static str, why: impl ToString) -> Self {
-        Self::Database { doing, why: why.to_string() }
+    pub(super) fn of(doing: &'static str, why: impl Into<String>) -> Self {
+        Self::Database { doing, why: why.into() }
     }
 }
 

@@ -144,7 +144,7 @@ async fn on_a_thread<T: Send + 'static>(
         let _ = tell.send(work());
     };
     let thread = thread::Builder::new().name("oracle".to_owned()).spawn(run);
-    thread.map_err(|e| DbError::of(doing, e))?;
+    thread.map_err(|e| DbError::of(doing, e.to_string()))?;
     told.await.map_err(|_| DbError::of(doing, "the driver failed"))?
 }
 
@@ -174,7 +174,7 @@ fn wallet(pem: &[u8]) -> Result<TempDir, DbError> {
     tls(pem, rustls::DEFAULT_VERSIONS)?;
     // The driver asks for the provider of the program, which has been chosen if the program has one.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let failed = |e: std::io::Error| DbError::of(CONNECTING, e);
+    let failed = |e: std::io::Error| DbError::of(CONNECTING, e.to_string());
     let folder = tempfile::tempdir().map_err(failed)?;
     std::fs::write(folder.path().join(WALLET), pem).map_err(failed)?;
     Ok(folder)
@@ -218,20 +218,19 @@ const SAFE_ERRORS: [usize; 12] =
 
 /// An error with its number, and with its text where that cannot be data.
 fn told(doing: &'static str, error: &Error) -> DbError {
-    let why = match error.kind() {
-        ErrorKind::DbError(told) => {
-            let is_safe = SAFE_ERRORS.contains(&told.code());
-            let text = if is_safe { format!(" ({})", told.message()) } else { String::new() };
-            format!("ORA-{:05}{text}", told.code())
-        }
-        // These quote what they could not read.
-        ErrorKind::InvalidOracleNumber(_) | ErrorKind::OutOfRange(_) => {
-            "the answer could not be read".to_owned()
-        }
-        _ => match std::error::Error::source(error) {
+    let kind = error.kind();
+    let why = if let ErrorKind::DbError(told) = kind {
+        let is_safe = SAFE_ERRORS.contains(&told.code());
+        let text = if is_safe { format!(" ({})", told.message()) } else { String::new() };
+        format!("ORA-{:05}{text}", told.code())
+    } else if matches!(kind, ErrorKind::InvalidOracleNumber(_) | ErrorKind::OutOfRange(_)) {
+        // They quote what they could not read.
+        "the answer could not be read".to_owned()
+    } else {
+        match std::error::Error::source(error) {
             Some(source) => format!("{error} ({source})"),
             None => error.to_string(),
-        },
+        }
     };
     DbError::of(doing, why)
 }

@@ -49,10 +49,10 @@ enum Refused {
 
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
-        match error {
-            Error::Routing { host, port } => Self::Routed(host, port),
-            error => Self::Failed(told(CONNECTING, &error)),
+        if let Error::Routing { host, port } = error {
+            return Self::Routed(host, port);
         }
+        Self::Failed(told(CONNECTING, &error))
     }
 }
 
@@ -117,7 +117,7 @@ impl Session {
 }
 
 async fn open(place: &DatabaseConfig, host: &str, port: u16) -> Result<Session, Refused> {
-    let failed = |e: std::io::Error| Refused::Failed(DbError::of(CONNECTING, e));
+    let failed = |e: std::io::Error| Refused::Failed(DbError::of(CONNECTING, e.to_string()));
     let tcp = TcpStream::connect((host, port)).await.map_err(failed)?;
     tcp.set_nodelay(true).map_err(failed)?;
     let mut config = Config::new();
@@ -180,8 +180,14 @@ fn told(doing: &'static str, error: &Error) -> DbError {
             format!("error {}{text}", told.code())
         }
         Error::Io { .. } | Error::Protocol(_) | Error::Tls(_) => error.to_string(),
-        // Others quote what they could not read.
-        _ => "the answer could not be read".to_owned(),
+        // These may quote what they could not read.
+        Error::Encoding(_)
+        | Error::Conversion(_)
+        | Error::Utf8
+        | Error::Utf16
+        | Error::ParseInt(_)
+        | Error::Routing { .. }
+        | Error::BulkInput(_) => "the answer could not be read".to_owned(),
     };
     DbError::of(doing, why)
 }

@@ -65,7 +65,8 @@ pub(super) async fn encrypt(
         send(&mut driver, ANSWER, &answer).await?;
         Ok((tls, records))
     };
-    let failed = |e: io::Error| DbError::of("encrypting the connection to the database", e);
+    let doing = "encrypting the connection to the database";
+    let failed = |e: io::Error| DbError::of(doing, e.to_string());
     let (tls, records) = secured.await.map_err(failed)?;
     Ok(AbortOnDropHandle::new(tokio::spawn(relay(driver, tls, records, server))))
 }
