@@ -157,7 +157,7 @@ fn open(place: &DatabaseConfig) -> Result<Connection, DbError> {
     let failed = |e: Error| told(CONNECTING, &e);
     let mut config = Config::default()
         .set_credentials(&place.user, password)
-        .set_transport_connect_timeout(place.timeout)
+        .set_transport_connect_timeout(Some(place.timeout))
         .set_connect_string(&address)
         .map_err(failed)?;
     let wallet = place.ca_pem.as_deref().map(wallet).transpose()?;
@@ -227,10 +227,7 @@ fn told(doing: &'static str, error: &Error) -> DbError {
         // They quote what they could not read.
         "the answer could not be read".to_owned()
     } else {
-        match std::error::Error::source(error) {
-            Some(source) => format!("{error} ({source})"),
-            None => error.to_string(),
-        }
+        error.to_string()
     };
     DbError::of(doing, why)
 }
