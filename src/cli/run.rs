@@ -262,6 +262,7 @@ mod tests {
         let source = |authority| AgentStates {
             authority,
             stat_servers: Vec::new(),
+            tls: None,
             voice_microservices: None,
         };
         for (named, decides) in [

@@ -22,8 +22,8 @@ const NAME_MAX: usize = 64;
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes of a file of client settings.
 const CLIENT_BYTES_MAX: u64 = 64 * 1024;
-/// Bytes of a file of CA certificates.
-const CA_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Bytes of a file of certificates or of a key.
+const PEM_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// A name that becomes part of ids and states.
 pub(super) fn name(text: &str) -> Result<String, Flaw> {
@@ -163,11 +163,15 @@ pub(super) fn log_filter(text: &str) -> Result<String, Flaw> {
     })
 }
 
+/// A file of certificates or of a key, whatever stands in it.
+pub(super) fn pem(file: &Path) -> Result<Vec<u8>, Flaw> {
+    read_at_most(file, PEM_BYTES_MAX)
+        .map_err(|error| Flaw::new(Code::NamedFileUnusable, format!("{} {error}", file.display())))
+}
+
 /// A file of CA certificates.
 pub(super) fn ca_file(file: &Path) -> Result<(), Flaw> {
-    let bytes = read_at_most(file, CA_BYTES_MAX).map_err(|error| {
-        Flaw::new(Code::NamedFileUnusable, format!("{} {error}", file.display()))
-    })?;
+    let bytes = pem(file)?;
     let mark = b"-----BEGIN CERTIFICATE-----";
     if bytes.windows(mark.len()).any(|window| window == mark) {
         Ok(())

@@ -27,6 +27,7 @@ mod reporting;
 mod sections;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tree;
 
 pub use agent_states::{AgentSource, AgentStates, VoiceMicroservices};
@@ -37,6 +38,7 @@ pub use directory::load as load_directory;
 pub use document::ConfigError;
 pub use presence::{OwnClient, Presence, PresenceSink, Reasons};
 pub use reporting::InteractionReporting;
+pub use tls::SourceTls;
 
 use document::{Document, Syntax};
 use reader::Reader;
@@ -172,6 +174,9 @@ pub struct Site {
     pub voice_server_vq: Vec<ServerPair>,
     /// Servers for events of extension DNs, at least one.
     pub voice_server_agent: Vec<ServerPair>,
+    /// TLS to all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<SourceTls>,
 }
 
 /// A SIP Server and its backup: `primary:port/backup:port`.

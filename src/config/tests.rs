@@ -308,6 +308,15 @@ fn how_agents_are_told_is_read_and_shown_again() {
 }
 
 #[test]
+fn another_presence_source_than_that_of_the_directory_is_one_error() {
+    let shown = printed(&format!("{LEAST}[genesys_cloud.presence]\nsource_id = \"P2\"\n"));
+    let expected = "error[E0013]: t.toml: genesys_cloud.presence.source_id\n\
+         it is \"P2\", but the directory of domain \"main\" has \"P1\" as its `sourceId`\n\n\
+         hint: there is one presence source for Engage: write its id in both places";
+    assert_eq!(shown, expected);
+}
+
+#[test]
 fn how_the_organisation_is_given_the_configuration_is_read_and_shown_again() {
     let folder = folder();
     let least = load_in(&folder, LEAST).expect("it is complete");

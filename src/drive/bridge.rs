@@ -238,7 +238,11 @@ pub async fn tick(
             _ = interval.tick() => {}
         }
         for (status, condition) in &links {
-            condition.set(status.is_connected(), "no server of the pair is connected");
+            let why = match status.fault().borrow().as_str() {
+                "" => "no server of the pair is connected".to_owned(),
+                fault => format!("no server of the pair is connected; {fault}"),
+            };
+            condition.set(status.is_connected(), why);
         }
         let tick = RawEvent::bare(RawKind::Tick, &domain, "trunkline", clock::now_us());
         let (log, topics) = (Arc::clone(&shell.log), topics.clone());
@@ -274,6 +278,7 @@ mod tests {
             role,
             pair: 0,
             servers: vec!["sip:8000".to_owned()],
+            tls: None,
             dns: Vec::new(),
             connect_timeout: TICK,
             silence_timeout: TICK,

@@ -86,6 +86,7 @@ impl<P: Processor> Life<'_, P> {
         self.restore(task.as_mut(), &mut processor)?;
         self.reached.tell(task.position(), None);
         ready(true, "");
+        let mut noticed = processor.noticed();
         while !self.shell.stop.is_cancelled() {
             beat();
             let records = task.poll(STEP_RECORDS_MAX, IDLE_WAIT)?;
@@ -104,6 +105,7 @@ impl<P: Processor> Life<'_, P> {
             task.commit(Step { outputs, state, next })?;
             point::pass("processor.after_commit");
             metrics::stage_duration(stage, watch.time());
+            count_noticed(stage, &mut noticed, processor.noticed());
             self.reached.tell(next, None);
             self.reached.gauges().state(keys(&processor));
         }
@@ -154,4 +156,16 @@ impl<P: Processor> Life<'_, P> {
         }));
         applied.map(|()| buried).map_err(|_| TaskError::Panicked(at.get()))
     }
+}
+
+/// Counts what was noticed since the step before.
+fn count_noticed(
+    stage: Stage,
+    before: &mut Vec<(&'static str, u64)>,
+    now: Vec<(&'static str, u64)>,
+) {
+    for ((what, before), (_, now)) in before.iter().zip(&now) {
+        metrics::noticed(stage, what, now - before);
+    }
+    *before = now;
 }

@@ -344,16 +344,19 @@ pub fn domain(site: &EngageSim, directory: DirectoryFile) -> Domain {
         voice_server_call: pair(site.addr(), site.backup_addr()),
         voice_server_vq: pair(site.vq_addr(), vq_backup),
         voice_server_agent: pair(site.addr(), site.backup_addr()),
+        tls: None,
     }];
     sites.extend(site.second_addr().map(|second| Site {
         name: "site2".to_owned(),
         voice_server_call: pair(second, None),
         voice_server_vq: Vec::new(),
         voice_server_agent: pair(second, None),
+        tls: None,
     }));
     let agent_states = site.stat_addrs().map(|(primary, backup)| AgentStates {
         authority: AgentSource::StatServer,
         stat_servers: pair(primary, Some(backup)),
+        tls: None,
         voice_microservices: None,
     });
     Domain {

@@ -140,7 +140,7 @@ impl<'a, R: Sent> Life<'a, R> {
         while !self.shell.stop.is_cancelled() {
             let backlog = self.sink.backlog();
             beat(backlog.blocked.as_deref());
-            *self.sink.rules_mut() = (self.place.rules)();
+            self.sink.set_rules((self.place.rules)());
             self.reached.tell(self.task.position(), backlog.oldest_append_ms);
             self.read(wait)?;
             self.hear();

@@ -1,12 +1,9 @@
 //! The seam between the bridge and a database: where it is, and the three things asked of a
 //! connection to it. Behind it, a module for each kind.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::SupportedProtocolVersion;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use secrecy::SecretString;
 
 use super::dialect::DatabaseKind;
@@ -14,14 +11,13 @@ use super::profile::CatalogColumn;
 use super::query::Query;
 use super::rows::Rows;
 use super::{postgres, sqlserver};
+use crate::wire;
 
 #[cfg(feature = "oracle")]
 use super::oracle;
 
 /// Rows of one read.
 pub(super) const ROWS_MAX: usize = 5_000_000;
-/// Bytes of a file of CA certificates.
-pub const CA_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Where the database is.
 #[derive(Clone, Debug)]
@@ -171,7 +167,7 @@ impl Session {
     }
 }
 
-/// TLS that trusts these certificates and no others.
+/// TLS of these versions that trusts these certificates and no others.
 ///
 /// # Errors
 /// [`DbError::BadCa`]
@@ -179,16 +175,5 @@ pub(super) fn tls(
     pem: &[u8],
     versions: &[&'static SupportedProtocolVersion],
 ) -> Result<rustls::ClientConfig, DbError> {
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|_| DbError::BadCa)?;
-        roots.add(certificate).map_err(|_| DbError::BadCa)?;
-    }
-    if roots.is_empty() {
-        return Err(DbError::BadCa);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider);
-    let builder = builder.with_protocol_versions(versions).map_err(|_| DbError::BadCa)?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    wire::client_config(pem, None, versions).map_err(|_| DbError::BadCa)
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Sink;
 use super::finish::{CODE_REFUSED, CODE_RETRIES_EXHAUSTED, CODE_TOO_LARGE, CODE_UNANSWERED, End};
 use super::lane::{Item, Lane};
-use super::rules::{Knowledge, Rules};
+use super::rules::{Knowledge, Rules, Telling};
 use crate::genesys_cloud::retry::{backoff_ms, retry_after_ms};
 use crate::genesys_cloud::{Answer, EventError};
 
@@ -160,7 +160,11 @@ impl<R: Rules> Sink<R> {
     /// The keys whose head could be told.
     fn listed(&self) -> impl Iterator<Item = &Lane<R>> {
         let lanes = self.ready.iter().filter_map(|(_, key)| self.lanes.get(key));
-        lanes.filter(|lane| lane.head().is_some_and(|command| self.rules.can_tell(command)))
+        lanes.filter(|lane| lane.head().is_some_and(|command| self.can_tell(command)))
+    }
+
+    fn can_tell(&self, command: &R::Command) -> bool {
+        self.rules.telling(command) == Telling::Now
     }
 
     fn has_seat(&self) -> bool {
@@ -202,7 +206,7 @@ impl<R: Rules> Sink<R> {
     fn sendable(&self, lane: &Lane<R>, path: &str) -> usize {
         let is_careful = lane.memory.known.is_careful();
         let most = if is_careful { 1 } else { self.config.per_key.max(1) };
-        let goes = |command: &R::Command| R::path(command) == path && self.rules.can_tell(command);
+        let goes = |command: &R::Command| R::path(command) == path && self.can_tell(command);
         let waiting = lane.waiting.iter().take(most);
         waiting.take_while(|item| item.told.as_ref().is_ok_and(goes)).count()
     }
