@@ -1,8 +1,8 @@
 //! The I/O half for Oracle: one `READ ONLY` transaction a poll, in which every read sees the
 //! database as it was at one moment.
 //!
-//! The vendor's driver in Rust is a beta: it needs no client libraries, knows neither Native Network
-//! Encryption nor Kerberos, and blocks. So each piece of work has a thread of its own. That one
+//! The vendor's driver in Rust is a beta: it needs no client libraries, knows neither Native
+//! Network Encryption nor Kerberos, and blocks. So each piece of work has a thread of its own. That one
 //! cannot be stopped while the database says nothing during a login, and the number of those that
 //! wait is bounded.
 
@@ -172,7 +172,7 @@ fn open(place: &DatabaseConfig) -> Result<Connection, DbError> {
 /// The certificates where the driver wants them: in a folder of their own.
 fn wallet(pem: &[u8]) -> Result<TempDir, DbError> {
     tls(pem, rustls::DEFAULT_VERSIONS)?;
-    // The driver asks for the provider of the program, which has been chosen if the program has one.
+    // The driver asks for the provider of the program; if one was chosen, that one stays.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let failed = |e: std::io::Error| DbError::of(CONNECTING, e.to_string());
     let folder = tempfile::tempdir().map_err(failed)?;
@@ -212,7 +212,7 @@ fn cells(row: &Row, kinds: &[Kind]) -> Result<Vec<Cell>, Error> {
 }
 
 /// Errors of the database whose text is about the connection, rights and names of tables, never
-/// about what stands in them: names, rights, login, resources, listener, a snapshot that is too old.
+/// about what stands in them: names, rights, login, resources, listener, too old a snapshot.
 const SAFE_ERRORS: [usize; 12] =
     [18, 904, 942, 1012, 1017, 1031, 1045, 1555, 12_154, 12_505, 12_514, 28_000];
 
