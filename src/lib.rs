@@ -11,3 +11,4 @@ pub mod drive;
 pub mod log;
 pub mod telemetry;
 pub mod topology;
+pub mod trace;

@@ -181,8 +181,8 @@ pub(crate) async fn tell(wire: &mut Wire, text: &str, patience: Duration) -> io:
     timeout(patience, telling).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// Whether these bytes are of a TLS record: what a server that speaks TLS says to a client that does
-/// not. No line of the protocol begins so.
+/// Whether these bytes are of a TLS record: what a server that speaks TLS says to a client that
+/// does not. No line of the protocol begins so.
 pub(crate) fn is_tls(bytes: &[u8]) -> bool {
     matches!(bytes, [0x15 | 0x16, 3, ..])
 }
@@ -224,7 +224,8 @@ fn remedy(error: &rustls::Error) -> Option<&'static str> {
         ),
         (
             matches!(error, InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. })),
-            "its certificate has expired: renew it at the server, or mend the clock of this machine",
+            "its certificate has expired: renew it at the server, or mend the clock of this \
+             machine",
         ),
         (
             matches!(error, InvalidCertificate(Bad::NotValidYet | Bad::NotValidYetContext { .. })),

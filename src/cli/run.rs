@@ -26,6 +26,7 @@ use crate::drive::{Shell, config_sink};
 use crate::log::embedded::Embedded;
 use crate::log::kafka::{Kafka, KafkaConfig};
 use crate::log::{Log, LogError};
+use crate::trace::Tracer;
 use crate::{clock, telemetry, topology};
 
 /// How long a connection to Genesys Cloud may take.
@@ -86,7 +87,10 @@ async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
         log.ensure(&layouts).map(|()| log)
     })?;
     let layouts = Arc::new(layouts);
-    let shell = Shell { log, health, metrics, stop: stop.clone(), layouts };
+    let tracer = config.traces.as_ref().map(Tracer::start).transpose();
+    let tracer = tracer.context("[traces] cannot be set up")?.unwrap_or_default();
+    let stopped = tracer.clone();
+    let shell = Shell { log, health, metrics, stop: stop.clone(), layouts, tracer };
     let Outlets { conversation, agents, config: config_sink } = outlets(config)?;
     let plan = Plan {
         domains: &config.domains,
@@ -105,6 +109,7 @@ async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
     told_to_stop().await?;
     tracing::info!("stopping");
     let clean = engine.stop().await;
+    tokio::task::block_in_place(|| stopped.stop());
     closed.cancel();
     admin.await??;
     Ok(clean)

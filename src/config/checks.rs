@@ -112,6 +112,22 @@ pub(super) fn host_port(text: &str) -> Result<HostPort, Flaw> {
 
 /// A URL requests with a token may go to; returned without a slash at its end.
 pub(super) fn url(text: &str) -> Result<String, Flaw> {
+    let uri = web_address(text)?;
+    let here = uri.authority().is_some_and(|authority| is_loopback(authority.host()));
+    if uri.scheme_str() == Some("http") && !here {
+        let flaw =
+            Flaw::new(Code::BadUrl, format!("{} would send tokens in clear text", shown(text)));
+        return Err(flaw.hint(format!("write `{}`", text.replacen("http:", "https:", 1))));
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// A URL of http or https; returned without a slash at its end.
+pub(super) fn any_url(text: &str) -> Result<String, Flaw> {
+    web_address(text).map(|_| text.trim_end_matches('/').to_owned())
+}
+
+fn web_address(text: &str) -> Result<Uri, Flaw> {
     if text.contains('@') {
         return Err(Flaw::new(Code::BadUrl, "a URL here holds no user or password").hidden());
     }
@@ -127,15 +143,9 @@ pub(super) fn url(text: &str) -> Result<String, Flaw> {
         return Err(flaw("has a query or a fragment"));
     }
     match uri.scheme_str() {
-        Some("https") => {}
-        Some("http") if is_loopback(authority.host()) => {}
-        Some("http") => {
-            let secure = format!("write `{}`", text.replacen("http:", "https:", 1));
-            return Err(flaw("would send tokens in clear text").hint(secure));
-        }
-        _ => return Err(flaw("is not a URL of https")),
+        Some("https" | "http") => Ok(uri),
+        _ => Err(flaw("is not a URL of https")),
     }
-    Ok(text.trim_end_matches('/').to_owned())
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -28,6 +28,7 @@ mod sections;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod traces;
 mod tree;
 
 pub use agent_states::{AgentSource, AgentStates, VoiceMicroservices};
@@ -39,6 +40,7 @@ pub use document::ConfigError;
 pub use presence::{OwnClient, Presence, PresenceSink, Reasons};
 pub use reporting::InteractionReporting;
 pub use tls::SourceTls;
+pub use traces::Traces;
 
 use document::{Document, Syntax};
 use reader::Reader;
@@ -73,6 +75,9 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// `[logging]`
     pub logging: Logging,
+    /// `[traces]`, if calls are traced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traces: Option<Traces>,
 }
 
 /// The listener for health, metrics and the page.

@@ -8,7 +8,7 @@ use super::reader::{Placed, Reader, Unique, shown};
 use super::{
     Admin, Bridge, ClientFile, Config, Conversation, ConversationClient, Domain, GenesysCloud,
     HostPort, Log, Logging, Secret, SecretSource, ServerPair, Shutdown, Site, Topics, agent_states,
-    checks, config_sync, configdb, directory, presence, reporting, tls,
+    checks, config_sync, configdb, directory, presence, reporting, tls, traces,
 };
 
 /// Partitions a hashed topic may have.
@@ -50,6 +50,9 @@ pub(super) fn config(
     let presence = presence::presence(top.section("presence"));
     let shutdown = shutdown(top.section("shutdown"));
     let logging = logging(top.section("logging"));
+    let has_traces = top.has("traces");
+    let section = top.section("traces");
+    let traces = has_traces.then(|| traces::traces(section));
     top.finish();
     Some(Config {
         admin: admin?,
@@ -63,6 +66,7 @@ pub(super) fn config(
         presence: presence?,
         shutdown: shutdown?,
         logging: logging?,
+        traces: traces.map_or(Some(None), |traces| traces.map(Some))?,
     })
 }
 

@@ -101,7 +101,7 @@ hint: did you mean `requests_per_minute`?",
 unknown key
 
 hint: known here: admin, log, topics, bridge, domain, genesys_cloud, configdb, conversation, \
-             presence, shutdown, logging",
+             presence, shutdown, logging, traces",
         ),
         (
             "a missing key",

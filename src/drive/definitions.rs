@@ -20,7 +20,7 @@ use crate::clock::{self, Uptime};
 const RENEW: Duration = Duration::from_hours(1);
 /// Between two questions while something is missing, or after one without an answer.
 const RETRY: Duration = Duration::from_secs(5);
-/// How long changes to a presence wait that the organisation lacks, before they become dead letters.
+/// How long changes wait for a presence that the organisation lacks, before they are dead letters.
 const LACKED_MAX: Duration = Duration::from_mins(10);
 /// What `/readyz` calls it.
 const CONDITION: &str = "presence definitions";

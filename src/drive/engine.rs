@@ -250,7 +250,8 @@ impl Engine {
         let mut watched = Vec::new();
         for config in links {
             let log = Arc::clone(&self.shell.log);
-            let writer = LogWriter::new(log, partition, &config.bridge, &config.link())?;
+            let writer = LogWriter::new(log, partition, &config.bridge, &config.link())?
+                .traced(self.shell.tracer.clone());
             let clock = Arc::new(clock::now_us);
             let is_stat = config.role == Stream::Stat;
             let mut bridge = Bridge::new(config, Box::new(writer), clock, Box::new(chance))?;

@@ -32,6 +32,7 @@ use crate::log::embedded::Embedded;
 use crate::log::kafka::{Kafka, KafkaConfig};
 use crate::log::{Log, LogError};
 use crate::topology;
+use crate::trace::Tracer;
 
 /// Times of the ledger may differ from the truth by so much (milliseconds).
 pub const TOLERANCE_MS: i64 = 10;
@@ -144,6 +145,7 @@ impl Rehearsal {
             metrics: Metrics::install()?,
             stop: CancellationToken::new(),
             layouts: Arc::new(layouts),
+            tracer: Tracer::default(),
         };
         let cloud = GenesysCloud::new(ClientConfig {
             base_url: org.base_url(),

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-/// The folder with what `request` asks for. If it is not there, `fetch` makes it in the folder it is
-/// given, under the name `what`; it is moved to its place at once, so that a cut download leaves
+/// The folder with what `request` asks for. If it is not there, `fetch` makes it in the folder it
+/// is given, under the name `what`; it is moved to its place at once, so that a cut download leaves
 /// nothing that looks complete.
 pub(crate) fn fetched(
     what: &str,

@@ -20,5 +20,6 @@ mod running;
 mod sdk;
 mod shipped;
 mod tls;
+mod traces;
 mod translate;
 mod translate_agents;

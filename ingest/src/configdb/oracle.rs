@@ -2,9 +2,9 @@
 //! database as it was at one moment.
 //!
 //! The vendor's driver in Rust is a beta: it needs no client libraries, knows neither Native
-//! Network Encryption nor Kerberos, and blocks. So each piece of work has a thread of its own. That one
-//! cannot be stopped while the database says nothing during a login, and the number of those that
-//! wait is bounded.
+//! Network Encryption nor Kerberos, and blocks. So each piece of work has a thread of its own. That
+//! one cannot be stopped while the database says nothing during a login, and the number of those
+//! that wait is bounded.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,9 +1,8 @@
-//! What can be said of Oracle without one: its reads, carried out by PostgreSQL with the two
-//! words changed that PostgreSQL does not know, find the sample tenant; and the driver gives up as it
-//! should where no database answers. That a real one accepts the text and what the driver makes of its
-//! rows is not shown here.
+//! What can be said of Oracle without one: its reads, carried out by PostgreSQL with the two words
+//! changed that PostgreSQL does not know, find the sample tenant; and the driver gives up as it
+//! should where no database answers. That a real one accepts the text, and what the driver makes of
+//! its rows, is not shown here.
 
-use tokio_postgres::SimpleQueryMessage;
 use trunkline_ingest::configdb::dialect::DatabaseKind;
 use trunkline_ingest::configdb::profile::{Kind, Mapping, Profile, resolve};
 use trunkline_ingest::configdb::query::queries;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use trunkline_schemas::codec::{self, CodecError};
 use trunkline_schemas::raw::Stream;
+use trunkline_schemas::record::TRACE_HEADER;
 use trunkline_schemas::time::iso_millis;
 use trunkline_schemas::topics::{
     COMMAND_CONVERSATION, DEAD_CONVERSATION, OUTCOME_CONVERSATION, SEGMENT,
@@ -337,6 +338,9 @@ impl ConversationProcessor {
                 flow::suspend(teller, event.at_ms, Reason::Poisoned);
             });
         }
+        if let Some(context) = stored.record.header(TRACE_HEADER) {
+            self.told.traced_since(told_before, context);
+        }
         conversation.touched_ms = self.streams.now_ms;
         self.put_back(conversation);
         self.relay(event.at_ms, &event.place);
@@ -613,8 +617,12 @@ impl Processor for ConversationProcessor {
 
     fn drain(&mut self) -> Effects {
         let told = std::mem::take(&mut self.told);
-        for command in &told.commands {
+        for (at, command) in told.commands.iter().enumerate() {
             self.write(COMMAND_CONVERSATION, &command.conversation_id, command);
+            let written = self.effects.outputs.last_mut();
+            if let (Some(context), Some((_, record))) = (told.traces.get(&at), written) {
+                record.set_header(TRACE_HEADER, context.clone());
+            }
         }
         for segment in &told.segments {
             self.write(SEGMENT, &segment.call_uuid, segment);

@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use trunkline_schemas::record::TRACE_HEADER;
+
 use super::Sink;
 use super::finish::{CODE_REFUSED, CODE_RETRIES_EXHAUSTED, CODE_TOO_LARGE, CODE_UNANSWERED, End};
 use super::lane::{Item, Lane};
@@ -35,6 +37,8 @@ pub struct Wave<C> {
     pub id: WaveId,
     /// The events, all for one path; of each key in order.
     pub commands: Vec<C>,
+    /// The trace contexts of their records, of those that have one.
+    pub traces: Vec<Vec<u8>>,
 }
 
 /// The waves in flight, and what concerns all of them.
@@ -89,7 +93,7 @@ impl<R: Rules> Sink<R> {
         }
         self.flight.last_id += 1;
         self.counters.waves += 1;
-        let mut commands = Vec::new();
+        let (mut commands, mut traces) = (Vec::new(), Vec::new());
         for (key, take) in &parts {
             let Some(lane) = self.lanes.get_mut(key) else { continue };
             lane.in_flight = *take;
@@ -97,12 +101,15 @@ impl<R: Rules> Sink<R> {
                 self.counters.retries += u64::from(item.attempts > 0);
                 item.attempts = item.attempts.saturating_add(1);
                 commands.extend(item.told.iter().cloned());
+                let stored = item.stored.as_ref();
+                let trace = stored.and_then(|stored| stored.record.header(TRACE_HEADER));
+                traces.extend(trace.map(<[u8]>::to_vec));
             }
             self.list(key);
         }
         let id = self.flight.last_id;
         self.flight.waves.insert(id, parts);
-        Some(Wave { id, commands })
+        Some(Wave { id, commands, traces })
     }
 
     /// Takes the answer to a wave. `jitter` is a uniform random number of 0 to 1. The answer to a

@@ -1,5 +1,5 @@
-//! The official SDK of Genesys Cloud for Python as a client of `trunkline gc-sim`: after the tenant of
-//! the sample was synchronised it reads back what the organisation holds. A judge that shares no
+//! The official SDK of Genesys Cloud for Python as a client of `trunkline gc-sim`: after the tenant
+//! of the sample was synchronised it reads back what the organisation holds. A judge that shares no
 //! code with the simulator, nor with the sink.
 //!
 //! It is fetched from PyPI once; `TRUNKLINE_REQUIRE_SDK=1` makes a test that cannot run a failure.
