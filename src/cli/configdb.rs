@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 async fn show(configdb: &ConfigDb) -> anyhow::Result<ExitCode> {
     let profile = configdb.profile();
-    let found = probe(&configdb.postgres(), &configdb.schema, &profile).await?;
+    let found = probe(&configdb.database(), &configdb.schema, &profile).await?;
     catalog(&found)?;
     let is_usable = mapping(&found, &profile, configdb.folders.is_some())?;
     values(&found)?;

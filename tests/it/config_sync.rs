@@ -537,7 +537,7 @@ async fn a_thousand_agents_take_little_more_than_two_requests_each() {
 }
 
 /// A configuration of the program in a directory, and the log with what is wanted.
-fn prepare(dir: &Path, org: &GcSim) {
+pub(super) fn prepare(dir: &Path, base: &str) {
     let config = format!(
         "[log.embedded]\npath = \"log\"\n[[domain]]\nname = \"main\"\n\
          directory_file = \"directory.json\"\n[[domain.site]]\nname = \"one\"\n\
@@ -547,8 +547,7 @@ fn prepare(dir: &Path, org: &GcSim) {
          client_secret_file = \"secret.txt\"\nrequests_per_minute = 30000\nburst = 1000\n\
          [genesys_cloud.config_sync]\n\
          [configdb]\nhost = \"db.example\"\ndatabase = \"engage\"\nuser = \"reader\"\n\
-         tenant_dbid = 101\n[topics]\nconversation_partitions = {PARTITIONS}\n",
-        base = org.base_url(),
+         tenant_dbid = 101\n[topics]\nconversation_partitions = {PARTITIONS}\n"
     );
     let directory = json!({ "servers": [], "agents": [], "queues": [], "sourceId": "s" });
     for (name, text) in [
@@ -579,7 +578,7 @@ async fn the_program_plans_applies_and_forgets() {
     let dir = tempfile::tempdir().expect("a directory");
     let refused = tokio::task::block_in_place(|| trunkline(dir.path(), &["plan"]));
     assert!(!refused.status.success(), "there is no configuration");
-    prepare(dir.path(), &org);
+    prepare(dir.path(), &org.base_url());
     let run = |args: &[&str]| {
         let ended = tokio::task::block_in_place(|| trunkline(dir.path(), args));
         let errors = String::from_utf8_lossy(&ended.stderr).into_owned();
@@ -651,7 +650,7 @@ async fn a_program_killed_at_twenty_points_goes_on_where_it_was() {
         for count in [3, 12, 22, 31, 41] {
             let org = organisation(FaultPlan::default()).await;
             let dir = tempfile::tempdir().expect("a directory");
-            prepare(dir.path(), &org);
+            prepare(dir.path(), &org.base_url());
             let point = format!("config_sink.{place}@{count}");
             kills += usize::from(killed(dir.path(), &point).await);
             let ended = tokio::task::block_in_place(|| trunkline(dir.path(), &["apply"]));

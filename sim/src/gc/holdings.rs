@@ -11,6 +11,7 @@ use super::answer::{Answer, error};
 use super::org::Request;
 use super::schema::BadRequest;
 
+mod people;
 mod routing;
 mod scim;
 mod shapes;
@@ -178,9 +179,9 @@ impl Objects {
 
     /// Whether a path is one of those answered here.
     pub(super) fn serves(path: &str) -> bool {
-        ["scim/v2/", "authorization/", "routing/", "users/", "presence/"]
-            .iter()
-            .any(|area| path.strip_prefix("/api/v2/").is_some_and(|rest| rest.starts_with(area)))
+        let areas = ["scim/v2/", "authorization/", "routing/", "users/", "presence/"];
+        let is_in = |rest: &str| rest == "users" || areas.iter().any(|it| rest.starts_with(it));
+        path.strip_prefix("/api/v2/").is_some_and(is_in)
     }
 
     pub(super) fn holdings(&self) -> &Holdings {
@@ -231,6 +232,7 @@ impl Objects {
         match parts.as_slice() {
             ["scim", "v2", "users", rest @ ..] => self.scim(request, rest),
             ["routing", rest @ ..] => self.routing(request, rest),
+            ["users"] if request.method == "GET" => self.people(request),
             ["authorization" | "presence" | "users", ..] => self.subjects(request, &parts),
             _ => Err(not_found()),
         }
@@ -303,15 +305,24 @@ fn number(request: &Request, name: &str, default: usize, max: usize) -> Result<u
 
 /// A page of a listing, by pageNumber and pageSize (25, at most 100).
 fn page(request: &Request, all: Vec<Value>) -> Done {
-    let size = number(request, "pageSize", 25, 100)?;
+    Ok(Answer::json(200, &page_of(request, all, 100)?))
+}
+
+/// The body of a page of at most so many.
+fn page_of(request: &Request, all: Vec<Value>, size_max: usize) -> Result<Value, Refusal> {
+    let size = number(request, "pageSize", 25, size_max)?;
     let current = number(request, "pageNumber", 1, 100_000)?;
     let total = all.len();
     let entities: Vec<Value> = all.into_iter().skip((current - 1) * size).take(size).collect();
-    let body = json!({
+    let mut body = json!({
         "entities": entities, "pageSize": size, "pageNumber": current, "total": total,
-        "pageCount": total.div_ceil(size),
+        "pageCount": total.div_ceil(size), "selfUri": request.path,
     });
-    Ok(Answer::json(200, &body))
+    if current * size < total {
+        let next = format!("{}?pageSize={size}&pageNumber={}", request.path, current + 1);
+        body["nextUri"] = json!(next);
+    }
+    Ok(body)
 }
 
 /// A listing of objects of a kind by name; a filter by name has an asterisk at its ends at most.

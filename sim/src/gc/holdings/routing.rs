@@ -7,7 +7,7 @@ use super::super::org::Request;
 use super::super::schema::{check, check_list};
 use super::{
     Code, Done, HOME, Objects, Queue, Refusal, Skill, is_taken, listing, not_found, nothing, page,
-    parameter, parameters, parse, refuse, shapes, text,
+    page_of, parameter, parameters, parse, refuse, shapes, text,
 };
 
 /// Members or codes a request may name.
@@ -130,7 +130,12 @@ impl Objects {
                     let name = self.holdings.users.get(id).map(|user| &user.display_name);
                     json!({ "id": id, "name": name, "memberBy": "user", "joined": true })
                 };
-                page(request, queue.members.iter().map(body).collect())
+                let mut listed = page_of(request, queue.members.iter().map(body).collect(), 100)?;
+                // The one listing that says neither (swagger, `QueueMemberEntityListing`).
+                if let Some(listed) = listed.as_object_mut() {
+                    listed.retain(|name, _| name != "total" && name != "pageCount");
+                }
+                Ok(Answer::json(200, &listed))
             }
             ("GET", "wrapupcodes") => {
                 let body = |id: &String| {
