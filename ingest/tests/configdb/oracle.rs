@@ -3,6 +3,7 @@
 //! should where no database answers. That a real one accepts the text, and what the driver makes of
 //! its rows, is not shown here.
 
+use tokio_postgres::SimpleQueryMessage;
 use trunkline_ingest::configdb::dialect::DatabaseKind;
 use trunkline_ingest::configdb::profile::{Kind, Mapping, Profile, resolve};
 use trunkline_ingest::configdb::query::queries;
