@@ -9,5 +9,6 @@ pub mod clock;
 pub mod config;
 pub mod drive;
 pub mod log;
+pub mod redis;
 pub mod telemetry;
 pub mod topology;

@@ -23,6 +23,7 @@ pub mod directory;
 mod document;
 mod presence;
 mod reader;
+mod redis;
 mod reporting;
 mod sections;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub use configdb::{ConfigDb, DeletionRules, Password, ProfileFile, QueueTypes};
 pub use directory::load as load_directory;
 pub use document::ConfigError;
 pub use presence::{OwnClient, Presence, PresenceSink, Reasons};
+pub use redis::Redis;
 pub use reporting::InteractionReporting;
 
 use document::{Document, Syntax};
@@ -63,6 +65,9 @@ pub struct Config {
     /// `[configdb]`, if the Engage configuration is read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub configdb: Option<ConfigDb>,
+    /// `[redis]`, if the allowance is shared through it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis: Option<Redis>,
     /// `[conversation]`
     pub conversation: Conversation,
     /// `[presence]`

@@ -8,7 +8,7 @@ use super::reader::{Placed, Reader, Unique};
 use super::{
     Admin, Bridge, ClientFile, Config, Conversation, ConversationClient, Domain, GenesysCloud,
     HostPort, Log, Logging, Secret, SecretSource, ServerPair, Shutdown, Site, Topics, agent_states,
-    checks, config_sync, configdb, directory, presence, reporting,
+    checks, config_sync, configdb, directory, presence, redis, reporting,
 };
 
 /// Partitions a hashed topic may have.
@@ -43,6 +43,16 @@ pub(super) fn config(
         let hint = "it needs [configdb], which says of which tenant the configuration is";
         top.report("configdb", Flaw::new(Code::MissingKey, text).hint(hint));
     }
+    let redis = if top.has("redis") {
+        redis::redis(top.section("redis"), environment).map(Some)
+    } else {
+        Some(None)
+    };
+    if redis.as_ref().is_some_and(Option::is_some) && matches!(log, Some(Log::Embedded { .. })) {
+        let text = "[redis] shares the allowance of several processes, and [log.embedded] has one";
+        let hint = "several processes need [log.kafka]; leave [redis] out otherwise";
+        top.report("redis", Flaw::new(Code::Contradiction, text).hint(hint));
+    }
     let conversation = conversation(top.section("conversation"));
     let presence = presence::presence(top.section("presence"));
     let shutdown = shutdown(top.section("shutdown"));
@@ -56,6 +66,7 @@ pub(super) fn config(
         domains: domains?,
         genesys_cloud: genesys_cloud?,
         configdb: configdb.map_or(Some(None), |configdb| configdb.map(Some))?,
+        redis: redis?,
         conversation: conversation?,
         presence: presence?,
         shutdown: shutdown?,

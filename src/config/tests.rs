@@ -100,8 +100,8 @@ hint: did you mean `requests_per_minute`?",
   | ^^^^^^
 unknown key
 
-hint: known here: admin, log, topics, bridge, domain, genesys_cloud, configdb, conversation, \
-             presence, shutdown, logging",
+hint: known here: admin, log, topics, bridge, domain, genesys_cloud, configdb, redis, \
+             conversation, presence, shutdown, logging",
         ),
         (
             "a missing key",
@@ -323,6 +323,37 @@ fn how_the_organisation_is_given_the_configuration_is_read_and_shown_again() {
     let shown = printed(&format!("{LEAST}{lines}"));
     let expected = "error[E0005]: t.toml: configdb";
     assert_eq!(shown.lines().next(), Some(expected), "{shown}");
+}
+
+#[test]
+fn where_redis_is_is_read_and_shown_again() {
+    let folder = folder();
+    let on_kafka = |redis: &str| {
+        let kafka = "[log.kafka]\nbrokers = [\"k:9092\"]\n";
+        format!("{LEAST}{kafka}{redis}")
+    };
+    let one = "[redis]\nserver = \"r:6379\"\nuser = \"trunk\"\n";
+    let three = "[redis]\nsentinels = [\"a:1\", \"b:2\"]\nmaster = \"m\"\n";
+    for (text, user) in [(one, Some("trunk")), (three, None)] {
+        let config = load_in(&folder, &on_kafka(text)).expect("it is complete");
+        let again = load_in(&folder, &config.redacted_toml()).expect("what is shown loads");
+        let redis = again.redis.expect("it is given");
+        assert_eq!(redis.user.as_deref(), user);
+        let place = config.redis.expect("it is given").connection().place;
+        assert_eq!(redis.connection().place, place, "{text}");
+    }
+    for (text, first) in [
+        (on_kafka("[redis]\n"), "redis"),
+        (on_kafka(&format!("{one}master = \"m\"\n")), "redis"),
+        (on_kafka("[redis]\nmaster = \"m\"\n"), "redis"),
+        (on_kafka(&three.replace("b:2", "a:1")), "redis.sentinels[1]"),
+        // One process has nobody to share with.
+        (format!("{LEAST}{one}"), "redis"),
+    ] {
+        let shown = printed(&text);
+        let place = shown.lines().next().unwrap_or_default();
+        assert!(place.ends_with(&format!(": {first}")), "{shown}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod front;
 mod kafka;
 mod kill;
 mod program;
+mod redis;
 mod reporting;
 mod running;
 mod translate;
