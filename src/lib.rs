@@ -10,5 +10,6 @@ pub mod config;
 pub mod drive;
 pub mod log;
 pub mod redis;
+pub mod registry;
 pub mod telemetry;
 pub mod topology;

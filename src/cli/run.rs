@@ -29,6 +29,7 @@ use crate::log::embedded::Embedded;
 use crate::log::kafka::{Kafka, KafkaConfig};
 use crate::log::{Log, LogError};
 use crate::redis::{self, Party};
+use crate::registry::{self, Registry, SchemaIds};
 use crate::{clock, telemetry, topology};
 
 /// How long a connection to Genesys Cloud may take.
@@ -84,12 +85,18 @@ async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
 
     let hashed = config.topics.conversation_partitions;
     let layouts = topology::layouts(config.domains.len() as u32, hashed);
+    let ids = SchemaIds::default();
     let log = tokio::task::block_in_place(|| {
-        let log = open_log(&config.log)?;
+        let log = open_log_with(&config.log, ids.clone())?;
         log.ensure(&layouts).map(|()| log)
     })?;
     let layouts = Arc::new(layouts);
     let shell = Shell { log, health, metrics, stop: stop.clone(), layouts };
+    if let Some(section) = &config.schema_registry {
+        let registry = Registry::new(section.connection())?;
+        let following = registry::start(shell.clone(), registry, ids).await;
+        tokio::spawn(following);
+    }
     let Outlets { conversation, agents, config: config_sink, parties } = outlets(config)?;
     if let Some(redis) = config.redis.as_ref().filter(|_| parts.sinks) {
         let redis = Arc::new(redis.connection());
@@ -122,12 +129,18 @@ async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
 
 /// Opens the log of a configuration. It waits: on a runtime, only where that may be.
 pub(super) fn open_log(config: &LogConfig) -> Result<Arc<dyn Log>, LogError> {
+    open_log_with(config, SchemaIds::default())
+}
+
+/// [`open_log`], whose records have these ids.
+fn open_log_with(config: &LogConfig, ids: SchemaIds) -> Result<Arc<dyn Log>, LogError> {
     match config {
         LogConfig::Embedded { path } => Ok(Embedded::open(path, Arc::new(clock::now_ms))?),
         LogConfig::Kafka { brokers, replication, client } => Ok(Kafka::open(&KafkaConfig {
             brokers: brokers.iter().map(ToString::to_string).collect(),
             settings: client.as_ref().map(|file| file.settings.clone()).unwrap_or_default(),
             replication: *replication,
+            ids,
             ..KafkaConfig::default()
         })?),
     }

@@ -24,6 +24,7 @@ mod document;
 mod presence;
 mod reader;
 mod redis;
+mod registry;
 mod reporting;
 mod sections;
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub use directory::load as load_directory;
 pub use document::ConfigError;
 pub use presence::{OwnClient, Presence, PresenceSink, Reasons};
 pub use redis::Redis;
+pub use registry::SchemaRegistry;
 pub use reporting::InteractionReporting;
 
 use document::{Document, Syntax};
@@ -68,6 +70,9 @@ pub struct Config {
     /// `[redis]`, if the allowance is shared through it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redis: Option<Redis>,
+    /// `[schema_registry]`, if schemas are registered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema_registry: Option<SchemaRegistry>,
     /// `[conversation]`
     pub conversation: Conversation,
     /// `[presence]`

@@ -8,7 +8,7 @@ use super::reader::{Placed, Reader, Unique};
 use super::{
     Admin, Bridge, ClientFile, Config, Conversation, ConversationClient, Domain, GenesysCloud,
     HostPort, Log, Logging, Secret, SecretSource, ServerPair, Shutdown, Site, Topics, agent_states,
-    checks, config_sync, configdb, directory, presence, redis, reporting,
+    checks, config_sync, configdb, directory, presence, redis, registry, reporting,
 };
 
 /// Partitions a hashed topic may have.
@@ -48,7 +48,18 @@ pub(super) fn config(
     } else {
         Some(None)
     };
-    if redis.as_ref().is_some_and(Option::is_some) && matches!(log, Some(Log::Embedded { .. })) {
+    let schema_registry = if top.has("schema_registry") {
+        registry::registry(top.section("schema_registry"), environment).map(Some)
+    } else {
+        Some(None)
+    };
+    let is_embedded = matches!(log, Some(Log::Embedded { .. }));
+    if is_embedded && top.has("schema_registry") {
+        let text = "[schema_registry] is for tools that read Kafka, and there is [log.embedded]";
+        let hint = "the admin listener serves the built-in schemas under /registry";
+        top.report("schema_registry", Flaw::new(Code::Contradiction, text).hint(hint));
+    }
+    if is_embedded && top.has("redis") {
         let text = "[redis] shares the allowance of several processes, and [log.embedded] has one";
         let hint = "several processes need [log.kafka]; leave [redis] out otherwise";
         top.report("redis", Flaw::new(Code::Contradiction, text).hint(hint));
@@ -67,6 +78,7 @@ pub(super) fn config(
         genesys_cloud: genesys_cloud?,
         configdb: configdb.map_or(Some(None), |configdb| configdb.map(Some))?,
         redis: redis?,
+        schema_registry: schema_registry?,
         conversation: conversation?,
         presence: presence?,
         shutdown: shutdown?,

@@ -101,7 +101,7 @@ hint: did you mean `requests_per_minute`?",
 unknown key
 
 hint: known here: admin, log, topics, bridge, domain, genesys_cloud, configdb, redis, \
-             conversation, presence, shutdown, logging",
+             schema_registry, conversation, presence, shutdown, logging",
         ),
         (
             "a missing key",
@@ -351,6 +351,27 @@ fn where_redis_is_is_read_and_shown_again() {
         (format!("{LEAST}{one}"), "redis"),
     ] {
         let shown = printed(&text);
+        let place = shown.lines().next().unwrap_or_default();
+        assert!(place.ends_with(&format!(": {first}")), "{shown}");
+    }
+}
+
+#[test]
+fn where_the_schema_registry_is_is_read_and_shown_again() {
+    let folder = folder();
+    let kafka = "[log.kafka]\nbrokers = [\"k:9092\"]\n";
+    let least = "[schema_registry]\nurl = \"https://r:8081/\"\n";
+    let config = load_in(&folder, &format!("{LEAST}{kafka}{least}")).expect("it is complete");
+    let again = load_in(&folder, &config.redacted_toml()).expect("what is shown loads");
+    let registry = again.schema_registry.expect("it is given").connection();
+    assert_eq!((registry.url.as_str(), registry.login.is_none()), ("https://r:8081", true));
+    for (text, first) in [
+        (format!("{kafka}[schema_registry]\n"), "schema_registry.url"),
+        (format!("{kafka}{}", least.replace("https", "http")), "schema_registry.url"),
+        (format!("{kafka}{least}user = \"u\"\n"), "schema_registry"),
+        (least.to_owned(), "schema_registry"),
+    ] {
+        let shown = printed(&format!("{LEAST}{text}"));
         let place = shown.lines().next().unwrap_or_default();
         assert!(place.ends_with(&format!(": {first}")), "{shown}");
     }

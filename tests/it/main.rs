@@ -14,6 +14,7 @@ mod kafka;
 mod kill;
 mod program;
 mod redis;
+mod registry;
 mod reporting;
 mod running;
 mod translate;
