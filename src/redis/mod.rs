@@ -21,8 +21,8 @@ use redis::{Pipeline, RedisError};
 use trunkline_sinks::Shared;
 use trunkline_sinks::genesys_cloud::shared::{Heard, Place, SAY_EVERY_MS, WORD_MS};
 
-pub use self::connect::{Place as Servers, RedisConfig, Unusable};
 use self::connect::{Connected, said};
+pub use self::connect::{Place as Servers, RedisConfig, Unusable};
 use crate::admin::metrics;
 use crate::clock;
 use crate::drive::{Shell, chance};

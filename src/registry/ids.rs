@@ -159,6 +159,8 @@ mod tests {
         inward(STATE_CONVERSATION, &mut record);
         let read = codec::decode::<StateValue>(record.value.as_deref().unwrap_or_default());
         assert_eq!(read.expect("it is a state"), state);
-        assert!(codec::decode::<DirectoryValue>(record.value.as_deref().unwrap_or_default()).is_err());
+        assert!(
+            codec::decode::<DirectoryValue>(record.value.as_deref().unwrap_or_default()).is_err()
+        );
     }
 }

@@ -73,9 +73,8 @@ impl Registry {
         let setup = |error: &dyn std::fmt::Display| RegistryError::Setup(error.to_string());
         let builder = || -> Result<ClientBuilder, RegistryError> {
             // No redirects: a password must not go where it was not meant to.
-            let builder = Client::builder()
-                .redirect(reqwest::redirect::Policy::none())
-                .timeout(REQUEST_MAX);
+            let builder =
+                Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(REQUEST_MAX);
             let Some(pem) = &config.ca_pem else { return Ok(builder) };
             let authorities = Certificate::from_pem_bundle(pem).map_err(|e| setup(&e))?;
             Ok(builder.tls_certs_only(authorities))

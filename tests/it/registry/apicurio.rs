@@ -75,9 +75,9 @@ fn unpacked() -> Result<PathBuf, String> {
         Err(error) => Err(error.to_string()),
     };
     let plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy";
-    run(Command::new("mvn").args(["-q", "-B", plugin, "-DoutputDirectory=."]).arg(format!(
-        "-Dartifact={artifact}"
-    )))?;
+    run(Command::new("mvn")
+        .args(["-q", "-B", plugin, "-DoutputDirectory=."])
+        .arg(format!("-Dartifact={artifact}")))?;
     std::fs::create_dir(here.path().join("unpacked")).map_err(failed)?;
     let file = format!("apicurio-registry-app-{VERSION}-all.tar.gz");
     run(Command::new("tar").args(["-xzf", &file, "-C", "unpacked"]))?;
@@ -147,7 +147,8 @@ async fn a_real_registry_takes_every_schema_and_refuses_what_is_incompatible() {
     assert!(level.contains("FULL_TRANSITIVE"), "{level}");
     // A field without a default can neither be read by what is older nor read it.
     let text = BUILT_IN[3].text;
-    let other = text.replacen("\"fields\": [", "\"fields\": [{\"name\": \"x\", \"type\": \"int\"},", 1);
+    let other =
+        text.replacen("\"fields\": [", "\"fields\": [{\"name\": \"x\", \"type\": \"int\"},", 1);
     assert_ne!(other, text);
     let body = serde_json::json!({ "schema": other }).to_string();
     let posted = http.post(format!("{}/subjects/segment-value/versions", apicurio.url));

@@ -109,7 +109,8 @@ impl Grid {
 
     /// What two processes must agree on to share slots.
     pub(super) fn shape(&self) -> String {
-        let parts = self.shares.iter().map(|share| format!("{}x{}", share.percent, share.partitions));
+        let parts =
+            self.shares.iter().map(|share| format!("{}x{}", share.percent, share.partitions));
         format!("{}-{}-{}", self.pace, self.depth, parts.collect::<Vec<_>>().join("-"))
     }
 }
@@ -154,7 +155,8 @@ mod tests {
     #[test]
     fn every_partition_has_its_part_of_the_share_and_no_long_wait() {
         // Of 100 slots: conversation 70, presence 20, config 10.
-        let shares = [share("conversation", 70, 4), share("presence", 20, 2), share("config", 10, 1)];
+        let shares =
+            [share("conversation", 70, 4), share("presence", 20, 2), share("config", 10, 1)];
         let grid = Grid::new(300, 10, &shares);
         let mut counted: BTreeMap<Place, Vec<Slot>> = BTreeMap::new();
         for slot in 1_000_000..1_000_400 {

@@ -249,7 +249,8 @@ impl Shared {
         }
         let waiting = (0..pool.sinks.len())
             .filter(|sink| pool.sinks[*sink].asks && pool.sinks[*sink].granted.is_empty());
-        let mut claims = waiting.filter_map(|sink| Some(Claim { sink, slot: pool.find(sink, now_ms)? }));
+        let mut claims =
+            waiting.filter_map(|sink| Some(Claim { sink, slot: pool.find(sink, now_ms)? }));
         claims.next()
     }
 
@@ -369,9 +370,8 @@ impl Pool {
     /// The oldest free slot that a sink may take.
     fn find(&self, sink: usize, now_ms: i64) -> Option<Slot> {
         let oldest = self.grid.oldest(self.newest).max(self.floor);
-        (oldest..=self.newest).find(|slot| {
-            !self.taken.contains(slot) && self.may_take(sink, *slot, now_ms)
-        })
+        (oldest..=self.newest)
+            .find(|slot| !self.taken.contains(slot) && self.may_take(sink, *slot, now_ms))
     }
 
     /// The table at the head of this file.
@@ -396,7 +396,8 @@ impl Pool {
         let shared_ms = now_ms.saturating_add(self.ahead_ms);
         let begins_ms = |slot| self.grid.begins_ms(slot) - shared_ms;
         let next = (self.newest + 1..).take_while(|slot| begins_ms(*slot) < WAIT_MAX_MS);
-        let mut next = next.filter(|slot| *slot >= self.floor && self.may_take(sink, *slot, now_ms));
+        let mut next =
+            next.filter(|slot| *slot >= self.floor && self.may_take(sink, *slot, now_ms));
         next.next().map_or(WAIT_MAX_MS, |slot| begins_ms(slot).max(1))
     }
 
