@@ -13,3 +13,4 @@ pub mod redis;
 pub mod registry;
 pub mod telemetry;
 pub mod topology;
+pub mod trace;

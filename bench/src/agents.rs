@@ -254,7 +254,8 @@ impl Partition {
 pub(crate) fn logins(agents: usize, partitions: u32) -> anyhow::Result<Value> {
     let ids = SystemPresence::ALL.map(|p| (p.name().to_owned(), p.name().to_owned()));
     let definitions = Arc::new(Definitions::named(ids.iter().map(|(name, id)| (name, id))));
-    let rules = Presence { source_id: user(0).into(), definitions };
+    let given_up = Arc::default();
+    let rules = Presence { source_id: user(0).into(), definitions, given_up };
     let mut sinks: Vec<Partition> = (0..partitions)
         .map(|_| Partition {
             sink: PresenceSink::new(rules.clone(), SinkConfig::default(), 0, 0),

@@ -16,6 +16,7 @@ use trunkline::drive::Shell;
 use trunkline::drive::engine::{Engine, Parts, Plan};
 use trunkline::drive::sink::Outlet;
 use trunkline::log::Log;
+use trunkline::trace::Tracer;
 use trunkline_processors::conversation::Settings;
 use trunkline_schemas::time::parse_millis;
 use trunkline_schemas::topics::{COMMAND_CONVERSATION, RAW_TLIB};
@@ -60,6 +61,7 @@ pub(crate) fn latency(log: &Arc<dyn Log>, live: usize) -> anyhow::Result<Value> 
         metrics: Metrics::install()?,
         stop: CancellationToken::new(),
         layouts: Arc::new(layouts()),
+        tracer: Tracer::default(),
     };
     let entered = runtime.enter();
     let plan = Plan {

@@ -10,3 +10,4 @@ pub mod feed;
 pub mod reporting;
 pub mod statserver;
 pub mod tlib;
+pub mod wire;

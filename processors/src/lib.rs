@@ -8,6 +8,7 @@ use trunkline_schemas::{Offset, Record, Stored, Topic};
 pub mod config;
 pub mod conversation;
 pub mod presence;
+mod rows;
 
 /// What a processor wants written: the shell chooses the partition by the topic's spread.
 #[derive(Clone, Debug, Default)]
@@ -38,4 +39,7 @@ pub trait Processor {
 
     /// Takes back one record named by [`Processor::held`].
     fn rehold(&mut self, record: &Stored);
+
+    /// What it noticed since it was made, by names of a closed list, for the operator to see.
+    fn noticed(&self) -> Vec<(&'static str, u64)>;
 }

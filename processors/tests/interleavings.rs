@@ -3,12 +3,15 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use common::{EPOCH_MS, EXPECTED, Feed, Line, all_models, expected, model, render};
+use serde_json::json;
 use trunkline_schemas::command::{DisconnectType, VoiceEvent};
 use trunkline_schemas::raw::Stream;
 use trunkline_schemas::{ConversationCommand, OutcomeStatus};
 
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 300;
 /// W in milliseconds, as the processor's default.
 const W_MS: i64 = 2_000;
 
@@ -25,13 +28,14 @@ impl Random {
     }
 }
 
-/// The lines in an order in which each stream's own is kept, and nothing is read after something
+/// The lines in an order in which the own one of each stream of each server is kept, and nothing is read after something
 /// more than `skew_ms` newer.
 fn interleave(lines: &[Line], random: &mut Random, skew_ms: i64) -> Vec<Line> {
-    let mut streams: Vec<Vec<&Line>> = [Stream::Call, Stream::Vq, Stream::Ext]
-        .iter()
-        .map(|s| lines.iter().filter(|l| l.stream == *s).rev().collect())
-        .collect();
+    let mut by_stream: BTreeMap<(&str, Stream), Vec<&Line>> = BTreeMap::new();
+    for line in lines.iter().rev() {
+        by_stream.entry((&line.source, line.stream)).or_default().push(line);
+    }
+    let mut streams: Vec<Vec<&Line>> = by_stream.into_values().collect();
     let mut mixed = Vec::new();
     loop {
         let oldest = streams.iter().filter_map(|s| s.last()).map(|l| l.at_ms).min();
@@ -42,6 +46,28 @@ fn interleave(lines: &[Line], random: &mut Random, skew_ms: i64) -> Vec<Line> {
         let chosen = open[random.below(open.len() as u64) as usize];
         mixed.extend(streams[chosen].pop().cloned());
     }
+}
+
+/// The same lines with a call each half second that waits in a VQ of each server and is nobody's:
+/// busy sites, whose VQ streams pass every time soon.
+fn among_others(lines: &[Line]) -> Vec<Line> {
+    let (first, last) = (lines[0].at_ms, lines[lines.len() - 1].at_ms);
+    let others = (first..=last + 1_000).step_by(500).flat_map(|at_ms| {
+        ["sips1", "sips2"].map(|source| Line {
+            source: source.to_owned(),
+            stream: Stream::Vq,
+            at_ms,
+            event: json!({
+                "id": "EventQueued",
+                "ThisDN": "VQ_Nobody",
+                "CallUUID": format!("{source}-{at_ms}"),
+                "ConnID": format!("{source}-{at_ms}"),
+            }),
+        })
+    });
+    let mut all: Vec<Line> = lines.iter().cloned().chain(others).collect();
+    all.sort_by_key(|line| line.at_ms);
+    all
 }
 
 fn run(lines: &[Line]) -> Feed {
@@ -60,8 +86,10 @@ fn with_a_skew_within_w_the_commands_are_the_same() {
         let wanted = run(&lines);
         assert_eq!(render(&wanted.commands, &wanted.outcomes), expected(name));
         let bodies: Vec<_> = wanted.commands.iter().map(without_cause).collect();
+        let busy = among_others(&lines);
         for seed in 0..SEEDS {
-            let mixed = interleave(&lines, &mut Random(seed), W_MS);
+            let given = if seed % 4 == 0 { &busy } else { &lines };
+            let mixed = interleave(given, &mut Random(seed), W_MS);
             let got: Vec<_> = run(&mixed).commands.iter().map(without_cause).collect();
             assert_eq!(got, bodies, "model {name}, seed {seed}");
         }

@@ -6,7 +6,7 @@ use common::{EPOCH_MS, EXPECTED, Feed, case, cases, compact, expected, model, re
 use trunkline_processors::conversation::Settings;
 use trunkline_processors::conversation::nearest::{FlowNumber, Told};
 use trunkline_schemas::raw::{AgentDeed, PhoneCall};
-use trunkline_schemas::{AgentFact, CallFact, OutcomeStatus};
+use trunkline_schemas::{AgentFact, CallFact, OutcomeStatus, RawKind};
 
 #[test]
 fn each_model_gives_the_commands_of_its_table() {
@@ -29,9 +29,12 @@ fn each_flow_gives_the_commands_of_its_case() {
         let (given, then) = text.split_once("\nthen\n").expect("a case has given and then");
         let mut feed = Feed::with(settings(given));
         for (n, line) in given.lines().filter(|l| is_event(l)).enumerate() {
-            match fact(line) {
-                Some(fact) => feed.fact(&fact),
-                None => feed.line(&compact(line, n)),
+            if let Some((at_ms, kind, payload)) = announced(line) {
+                feed.announced(at_ms, kind, payload);
+            } else if let Some(fact) = fact(line) {
+                feed.fact(&fact);
+            } else {
+                feed.line(&compact(line, n));
             }
         }
         feed.finish();
@@ -120,6 +123,28 @@ fn settings(given: &str) -> Settings {
         }
     }
     settings
+}
+
+/// A part of an announcement: milliseconds, `directory`, and `start`, `end`, or who is where.
+fn announced(line: &str) -> Option<(i64, RawKind, Vec<u8>)> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [at_ms, "directory", ref what @ ..] = words[..] else { return None };
+    let (kind, payload) = match what {
+        ["start"] => (RawKind::DirectoryStart, "again".to_owned()),
+        ["end"] => (RawKind::DirectoryEnd, "again".to_owned()),
+        [employee_id, at] => {
+            let (dn, switch) = at.split_once('@').expect("a DN has a switch");
+            let row = serde_json::json!({ "Agent": {
+                "employeeId": employee_id,
+                "userId": format!("user-{employee_id}"),
+                "logins": [{ "dn": dn, "switch": switch }],
+            }});
+            (RawKind::DirectoryRow, row.to_string())
+        }
+        _ => panic!("no part of an announcement: {line}"),
+    };
+    let at_ms = EPOCH_MS + at_ms.parse::<i64>().expect("milliseconds");
+    Some((at_ms, kind, payload.into_bytes()))
 }
 
 /// What the presence processor relays: milliseconds, `presence`, what, who, where.

@@ -5,6 +5,9 @@ use crate::topics::Topic;
 /// Number of a partition of a topic, from 0.
 pub type Partition = u32;
 
+/// Header with the trace context of what wrote a record (W3C Trace Context, section 3.2).
+pub const TRACE_HEADER: &str = "traceparent";
+
 /// Position of a record in its partition. Offsets increase and may have gaps.
 pub type Offset = i64;
 
@@ -35,6 +38,12 @@ impl Record {
     pub fn with_header(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self
+    }
+
+    /// Puts a header in the place of all of that name.
+    pub fn set_header(&mut self, name: &str, value: impl Into<Vec<u8>>) {
+        self.headers.retain(|(n, _)| n != name);
+        self.headers.push((name.to_owned(), value.into()));
     }
 
     /// The first header of that name.

@@ -12,11 +12,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncBufReadExt, AsyncWrite, BufReader};
+use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
+
+pub use crate::door::TlsFiles;
+use crate::door::{Door, Wire, send};
 
 /// The names of the request.
 const REQUESTS: [&str; 2] =
@@ -24,7 +27,7 @@ const REQUESTS: [&str; 2] =
 /// Lines a client may be behind.
 const BEHIND_MAX: usize = 10_000;
 /// What a server says that has nothing to say; to an application, that it is known.
-const KEEP_ALIVE: &[u8] = b"{\"keepAlive\":true}\n";
+const KEEP_ALIVE: &str = "{\"keepAlive\":true}\n";
 /// A line is sent at least this often.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(1);
 
@@ -64,11 +67,17 @@ struct Known {
 }
 
 impl InteractionServer {
-    /// Starts a server without agents on a free port, or on this one.
+    /// Starts a server without agents on a free port, or on this one; with files it speaks TLS.
     ///
     /// # Errors
-    /// The port cannot be had.
-    pub async fn start(name: &str, spelling: Spelling, port: u16) -> io::Result<Self> {
+    /// The port cannot be had, or the files are not what they ought to be.
+    pub async fn start(
+        name: &str,
+        spelling: Spelling,
+        port: u16,
+        tls: Option<&TlsFiles>,
+    ) -> io::Result<Self> {
+        let door = Door::new(tls)?;
         let listener = TcpListener::bind(("127.0.0.1", port)).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
@@ -81,18 +90,11 @@ impl InteractionServer {
         let stop = CancellationToken::new();
         let (serving, stopped) = (Arc::clone(&shared), stop.clone());
         tokio::spawn(async move {
-            let accepting = async {
-                loop {
-                    if let Ok((stream, _)) = listener.accept().await {
-                        let (shared, stop) = (Arc::clone(&serving), stopped.clone());
-                        tokio::spawn(async move {
-                            // A client that breaks off is gone; nobody waits for it.
-                            let _ = stop.run_until_cancelled(serve(stream, &shared)).await;
-                        });
-                    }
-                }
+            let attend = move |wire| {
+                let shared = Arc::clone(&serving);
+                async move { serve(wire, &shared).await }
             };
-            stopped.run_until_cancelled(accepting).await
+            door.serve(listener, [&stopped, &stopped], attend).await;
         });
         Ok(Self { address, shared, stop })
     }
@@ -150,9 +152,8 @@ impl Shared {
     }
 }
 
-async fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
-    let (reading, mut writing) = stream.into_split();
-    let mut lines = BufReader::new(reading).lines();
+async fn serve(wire: Wire, shared: &Shared) -> io::Result<()> {
+    let mut lines = BufReader::new(wire).lines();
     // Before the snapshot: what changes meanwhile is told twice rather than never.
     let mut states = shared.states.subscribe();
     let mut statuses = shared.statuses.subscribe();
@@ -165,26 +166,26 @@ async fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
                 let said: Value = serde_json::from_str(&line).map_err(io::Error::other)?;
                 if let Some(agent) = said["application"].as_str() {
                     application = Some(agent.to_owned());
-                    writing.write_all(KEEP_ALIVE).await?;
+                    send(lines.get_mut(), KEEP_ALIVE).await?;
                 } else if said["event"]["id"] == "EventCurrentAgentStatus" {
                     let agent = said["event"]["AgentId"].as_str().unwrap_or_default().to_owned();
                     shared.known().told.push(line.clone());
                     // No application may be there.
                     let _ = shared.statuses.send((agent, line));
                 } else {
-                    is_asked |= answer(&said["request"], shared, &mut writing).await?;
+                    is_asked |= answer(&said["request"], shared, lines.get_mut()).await?;
                 }
             }
             Ok(line) = states.recv(), if is_asked => {
-                writing.write_all(format!("{line}\n").as_bytes()).await?;
+                send(lines.get_mut(), &format!("{line}\n")).await?;
             }
             Ok((agent, line)) = statuses.recv() => {
                 if application.as_ref() == Some(&agent) {
-                    writing.write_all(format!("{line}\n").as_bytes()).await?;
+                    send(lines.get_mut(), &format!("{line}\n")).await?;
                 }
             }
             _ = keep_alive.tick(), if is_asked => {
-                writing.write_all(KEEP_ALIVE).await?;
+                send(lines.get_mut(), KEEP_ALIVE).await?;
             }
         }
     }
@@ -194,7 +195,7 @@ async fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
 async fn answer(
     request: &Value,
     shared: &Shared,
-    writing: &mut (impl tokio::io::AsyncWrite + Unpin),
+    client: &mut (impl AsyncWrite + Unpin),
 ) -> io::Result<bool> {
     let name = request["id"].as_str().unwrap_or_default().to_owned();
     let is_known = match shared.spelling {
@@ -216,6 +217,6 @@ async fn answer(
             text.push('\n');
         }
     }
-    writing.write_all(text.as_bytes()).await?;
+    send(client, &text).await?;
     Ok(is_known)
 }

@@ -6,7 +6,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use support::{Durable, START_MS, conversation, record_of, stored};
+use support::{Kept, START_MS, conversation, record_of, stored};
 use trunkline_schemas::{ConversationCommand, OutcomeStatus, Stored, VoiceEvent};
 use trunkline_sinks::genesys_cloud::EventError;
 use trunkline_sinks::{Answer, Conversation, ConversationSink, SinkConfig, Wave};
@@ -95,7 +95,7 @@ fn error(command: &ConversationCommand, retryable: bool) -> EventError {
 struct World {
     config: SinkConfig,
     sink: ConversationSink,
-    durable: Durable,
+    durable: Kept,
     cloud: Cloud,
     log: Vec<(Stored, ConversationCommand)>,
     read: usize,
@@ -110,7 +110,7 @@ impl World {
         Self {
             config,
             sink,
-            durable: Durable::default(),
+            durable: Kept::default(),
             cloud,
             log: interleaved(lengths, turns),
             read: 0,
@@ -128,7 +128,7 @@ impl World {
 
     fn commit(&mut self) {
         if let Some(step) = self.sink.take_step(self.now_ms) {
-            self.durable.commit(step);
+            self.durable.commit::<Conversation>(step);
         }
     }
 
@@ -200,7 +200,7 @@ impl World {
         }
         // The log holds more than the sink had read.
         let end = self.log.last().map_or(0, |(s, _)| s.offset + 1);
-        self.sink = self.durable.restore(self.config.clone(), end);
+        self.sink = self.durable.restore(Conversation, self.config.clone(), end);
         self.read = self.log.partition_point(|(s, _)| s.offset < self.durable.position);
     }
 
@@ -369,7 +369,7 @@ proptest! {
         let mut commands = conversation("c", "ext+ q+ a> a+ a? q-. ah b> a-. b+ b? ext- b-.");
         commands.truncate(told);
         let config = SinkConfig { per_key, ..SinkConfig::default() };
-        let mut durable = Durable::default();
+        let mut durable = Kept::default();
         let mut sink = ConversationSink::new(Conversation, config.clone(), 0, 0);
         let offer = |sink: &mut ConversationSink, from: i64| {
             for (n, command) in commands.iter().enumerate().skip(from as usize) {
@@ -381,11 +381,11 @@ proptest! {
         let mut legs = Legs::default();
         loop {
             if let Some(step) = sink.take_step(now_ms) {
-                durable.commit(step);
+                durable.commit::<Conversation>(step);
             }
             if crash_after == Some(legs.sent) && !legs.has_refused {
                 // Between requests, so nothing is on the wire.
-                sink = durable.restore(config.clone(), 0);
+                sink = durable.restore(Conversation, config.clone(), 0);
                 offer(&mut sink, durable.position);
             }
             if let Some(wave) = sink.next_wave(now_ms) {

@@ -2,17 +2,22 @@
 
 mod support;
 
-use support::{Durable, START_MS, answer, conversation, record_of, stored, text};
+use support::{Kept, START_MS, conversation, record_of, stored, text};
 use trunkline_schemas::{ConversationCommand, OutcomeStatus, Record, Stored};
 use trunkline_sinks::conversation::{Gate, Memory};
 use trunkline_sinks::delivery::{BLOCKED_MIN_MS, BREAKER_MAX_MS, Knowledge, MAX_WHY_CHARS};
-use trunkline_sinks::{Answer, Conversation, ConversationSink, SinkConfig};
+use trunkline_sinks::{Answer, Conversation, ConversationSink, SinkConfig, Wave};
+
+/// An answer by its name; see [`support::durable::answer`].
+fn answer(name: &str, wave: &Wave<ConversationCommand>) -> Answer {
+    support::durable::answer::<Conversation>(name, wave, |command| text(&command.event))
+}
 
 /// The caller's loop with a virtual clock.
 struct Bench {
     config: SinkConfig,
     sink: ConversationSink,
-    durable: Durable,
+    durable: Kept,
     commands: Vec<ConversationCommand>,
     log: Vec<Stored>,
     now_ms: i64,
@@ -22,7 +27,7 @@ struct Bench {
 impl Bench {
     fn new(config: SinkConfig) -> Self {
         let sink = ConversationSink::new(Conversation, config.clone(), 0, 0);
-        let (durable, now_ms) = (Durable::default(), START_MS);
+        let (durable, now_ms) = (Kept::default(), START_MS);
         let (commands, log, waves) = (vec![], vec![], vec![]);
         Self { config, sink, durable, commands, log, now_ms, waves }
     }
@@ -37,7 +42,7 @@ impl Bench {
 
     fn restart(&mut self) {
         let end = self.log.last().map_or(0, |s| s.offset + 1);
-        self.sink = self.durable.restore(self.config.clone(), end);
+        self.sink = self.durable.restore(Conversation, self.config.clone(), end);
         for (stored, command) in self.log.iter().zip(&self.commands) {
             if stored.offset >= self.durable.position {
                 self.sink.offer(stored, command.clone());
@@ -47,7 +52,7 @@ impl Bench {
 
     fn commit(&mut self) {
         if let Some(step) = self.sink.take_step(self.now_ms) {
-            self.durable.commit(step);
+            self.durable.commit::<Conversation>(step);
         }
     }
 
@@ -651,7 +656,7 @@ fn what_was_done_ahead_hides_nothing_that_is_read_again_later() {
     bench.sink.answered(wave.id, Answer::Accepted { errors }, bench.now_ms, 0.0);
     bench.commit();
     // After the restart the first is read, sent and done with before the second is read.
-    bench.sink = bench.durable.restore(bench.config.clone(), 7);
+    bench.sink = bench.durable.restore(Conversation, bench.config.clone(), 7);
     for n in 0..3 {
         bench.sink.offer(&bench.log[n], bench.commands[n].clone());
         bench.run(&[]);

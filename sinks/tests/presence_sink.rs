@@ -4,22 +4,21 @@
 //! A change is an agent and a sign: `a:Busy` a presence, `a:Idle` a routing status. They follow
 //! each other by a second.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use support::START_MS;
+use support::durable::Durable;
 use trunkline_schemas::{
-    PresenceChange, PresenceCommand, PresenceOutcome, Record, RoutingStatus, Stored,
-    SystemPresence, codec, ids, topics,
+    PresenceChange, PresenceCommand, PresenceOutcome, RoutingStatus, Stored, SystemPresence, codec,
+    ids, topics,
 };
 use trunkline_sinks::delivery::BREAKER_MAX_MS;
-use trunkline_sinks::genesys_cloud::EventError;
 use trunkline_sinks::presence::{Known, Memory, PRESENCE_PATH, ROUTING_PATH};
-use trunkline_sinks::{
-    Answer, Definitions, Presence, PresenceSink, Rules, SinkConfig, SinkStep, Wave,
-};
-
-const START_MS: i64 = 1_700_000_000_000;
+use trunkline_sinks::{Answer, Definitions, Presence, PresenceSink, Rules, SinkConfig, Wave};
 
 /// An organisation that has all definitions but these.
 fn rules(without: &[SystemPresence]) -> Presence {
@@ -31,7 +30,8 @@ fn rules(without: &[SystemPresence]) -> Presence {
         })
         .collect();
     let definitions = Definitions::read(json!({ "entities": entities })).expect("a listing");
-    Presence { source_id: "source".into(), definitions: Arc::new(definitions) }
+    let (definitions, given_up) = (Arc::new(definitions), Arc::default());
+    Presence { source_id: "source".into(), definitions, given_up }
 }
 
 fn change(name: &str) -> PresenceChange {
@@ -77,10 +77,7 @@ struct Bench {
     config: SinkConfig,
     rules: Presence,
     sink: PresenceSink,
-    position: i64,
-    state: BTreeMap<Vec<u8>, Vec<u8>>,
-    outcomes: Vec<String>,
-    dead: Vec<Record>,
+    durable: Durable<PresenceOutcome>,
     log: Vec<(Stored, PresenceCommand)>,
     now_ms: i64,
     waves: Vec<String>,
@@ -93,10 +90,7 @@ impl Bench {
             config,
             rules,
             sink,
-            position: 0,
-            state: BTreeMap::new(),
-            outcomes: Vec::new(),
-            dead: Vec::new(),
+            durable: Durable::default(),
             log: Vec::new(),
             now_ms: START_MS,
             waves: Vec::new(),
@@ -113,41 +107,28 @@ impl Bench {
     }
 
     fn commit(&mut self) {
-        let Some(step) = self.sink.take_step(self.now_ms) else { return };
-        let SinkStep { outputs, state, next } = step;
-        assert!(next >= self.position, "the position never goes back");
-        self.position = next;
-        for (key, value) in state {
-            match value {
-                Some(value) => self.state.insert(key, value),
-                None => self.state.remove(&key),
-            };
+        if let Some(step) = self.sink.take_step(self.now_ms) {
+            self.durable.commit::<Presence>(step);
         }
-        for (topic, record) in outputs {
-            if topic == topics::DEAD_PRESENCE_SINK {
-                self.dead.push(record);
-                continue;
-            }
-            assert_eq!(topic, topics::OUTCOME_PRESENCE);
-            let value = record.value.expect("an outcome has a value");
-            let outcome: PresenceOutcome = codec::decode(&value).expect("an outcome is decoded");
+    }
+
+    /// `a:Busy Accepted` and so on, in the order of their commits.
+    fn outcomes(&self) -> Vec<String> {
+        let name = |outcome: &PresenceOutcome| {
             let of = self.log.iter().find(|(_, c)| Some(&c.event_id) == outcome.event_id.as_ref());
             let (_, command) = of.expect("an outcome is of a command");
             assert_eq!(outcome.user_id.as_ref(), Some(&command.user_id));
             assert_eq!(outcome.event.as_deref(), Some(command.change.array()));
-            let code = outcome.code.map(|code| format!("/{code}")).unwrap_or_default();
-            self.outcomes.push(format!("{} {:?}{code}", text(command), outcome.status));
-        }
+            let code = outcome.code.as_ref().map(|code| format!("/{code}")).unwrap_or_default();
+            format!("{} {:?}{code}", text(command), outcome.status)
+        };
+        self.durable.outcomes.iter().map(name).collect()
     }
 
     fn restart(&mut self) {
         let end = self.log.len() as i64;
-        let (rules, config) = (self.rules.clone(), self.config.clone());
-        self.sink = PresenceSink::new(rules, config, self.position, end);
-        for (key, value) in &self.state {
-            self.sink.restore(key, value).expect("our own state is read");
-        }
-        for (stored, command) in &self.log[self.position as usize..] {
+        self.sink = self.durable.restore(self.rules.clone(), self.config.clone(), end);
+        for (stored, command) in &self.log[self.durable.position as usize..] {
             self.sink.offer(stored, command.clone());
         }
     }
@@ -183,36 +164,15 @@ impl Bench {
     }
 
     fn known(&self, agent: &str) -> Known {
-        let value = self.state.get(agent.as_bytes()).expect("the agent has a state");
+        let value = self.durable.state.get(agent.as_bytes()).expect("the agent has a state");
         let memory: Memory = serde_json::from_slice(value).expect("the state is JSON");
         memory.known
     }
 }
 
-/// An answer by its name: `ok`, `no CHANGE`, `again CHANGE`, a status, `cut`, `down`.
+/// An answer by its name; see [`support::durable::answer`].
 fn answer(name: &str, wave: &Wave<PresenceCommand>) -> Answer {
-    let (kind, of) = name.split_once(' ').unwrap_or((name, ""));
-    let one = |retryable| {
-        let named = wave.commands.iter().filter(|c| text(c) == of);
-        let error = |c: &PresenceCommand| EventError {
-            event_id: c.event_id.clone(),
-            message: "because".into(),
-            retryable,
-        };
-        Answer::Accepted { errors: named.map(error).collect() }
-    };
-    let (code, message) = (String::from("code"), String::from("because"));
-    match kind {
-        "ok" => Answer::Accepted { errors: vec![] },
-        "no" => one(false),
-        "again" => one(true),
-        "400" => Answer::BadRequest { code, message },
-        "413" => Answer::TooLarge,
-        "429" => Answer::RateLimited { retry_after_s: Some(7) },
-        "cut" => Answer::Ambiguous { why: "cut".into() },
-        "down" => Answer::NotSent { why: "down".into() },
-        _ => panic!("no answer {name}"),
-    }
+    support::durable::answer::<Presence>(name, wave, text)
 }
 
 struct Row {
@@ -320,11 +280,9 @@ fn given_changes_and_answers_then_requests_and_outcomes() {
         }
         bench.run(row.answers);
         assert_eq!(bench.waves, row.waves, "{}: requests", row.name);
-        assert_eq!(bench.outcomes, row.outcomes, "{}: outcomes", row.name);
-        let code = |r: &Record| r.header("dead-code").map(<[u8]>::to_vec);
-        let dead: Vec<_> = bench.dead.iter().filter_map(code).collect();
-        assert_eq!(dead, row.dead.iter().map(|c| c.as_bytes()).collect::<Vec<_>>(), "{}", row.name);
-        assert_eq!(bench.position, bench.log.len() as i64, "{}: position", row.name);
+        assert_eq!(bench.outcomes(), row.outcomes, "{}: outcomes", row.name);
+        assert_eq!(bench.durable.dead_codes(), row.dead, "{}: dead letters", row.name);
+        assert_eq!(bench.durable.position, bench.log.len() as i64, "{}: position", row.name);
     }
 }
 
@@ -344,7 +302,7 @@ fn nothing_is_sent_inside_a_retry_after() {
     assert_eq!(bench.waves, ["a:Busy b:Busy", "a:Busy b:Busy"]);
     bench.sink.answered(wave.id, answer("ok", &wave), bench.now_ms, 1.0);
     bench.run(&[]);
-    assert_eq!(bench.outcomes, ["a:Busy Accepted", "b:Busy Accepted"]);
+    assert_eq!(bench.outcomes(), ["a:Busy Accepted", "b:Busy Accepted"]);
 }
 
 #[test]
@@ -371,7 +329,7 @@ fn a_request_has_a_hundred_events_of_different_agents_at_most() {
         bench.sink.answered(wave.id, answer("ok", &wave), START_MS, 1.0);
     }
     bench.run(&[]);
-    assert_eq!((bench.waves.len(), bench.outcomes.len()), (6, 500));
+    assert_eq!((bench.waves.len(), bench.outcomes().len()), (6, 500));
 }
 
 #[test]
@@ -382,12 +340,48 @@ fn a_change_whose_presence_has_no_definition_waits_with_its_agent_alone() {
     }
     bench.run(&[]);
     assert_eq!(bench.waves, ["b:Busy", "b:OffQueue"]);
-    assert_eq!((bench.position, bench.sink.backlog().waiting), (0, 3));
+    assert_eq!((bench.durable.position, bench.sink.backlog().waiting), (0, 3));
     assert!(!bench.sink.ready(bench.now_ms), "nothing is worth an allowance");
-    *bench.sink.rules_mut() = rules(&[]);
+    bench.sink.set_rules(rules(&[]));
     bench.run(&[]);
     assert_eq!(bench.waves[2..], ["a:Meal", "a:OffQueue", "a:Busy"]);
-    assert_eq!((bench.position, bench.sink.backlog().waiting), (5, 0));
+    assert_eq!((bench.durable.position, bench.sink.backlog().waiting), (5, 0));
+}
+
+#[test]
+fn a_presence_that_is_given_up_stops_nobody() {
+    let lacking = rules(&[SystemPresence::Meal]);
+    let config = SinkConfig { max_waiting: 4, ..SinkConfig::default() };
+    let mut bench = Bench::new(config, lacking.clone());
+    for command in commands("a:Meal a:OffQueue b:Meal b:Busy") {
+        bench.append(&command);
+    }
+    bench.run(&[]);
+    assert_eq!((bench.waves.len(), bench.sink.room()), (0, 0), "the partition is full");
+
+    let given_up = Arc::new([SystemPresence::Meal].into());
+    bench.sink.set_rules(Presence { given_up, ..lacking });
+    bench.run(&[]);
+    // What the agents do next goes out; what comes later waits for nothing.
+    bench.append(&commands("c:Meal")[0]);
+    bench.run(&[]);
+    assert_eq!(bench.waves, ["a:OffQueue", "b:Busy"]);
+    assert_eq!((bench.durable.position, bench.sink.room()), (5, 4));
+    let expected = [
+        "a:Meal Refused/no_definition",
+        "b:Meal Refused/no_definition",
+        "a:OffQueue Accepted",
+        "b:Busy Accepted",
+        "c:Meal Refused/no_definition",
+    ];
+    assert_eq!(bench.outcomes(), expected);
+    assert_eq!(bench.durable.dead_codes(), ["no_definition"; 3]);
+
+    // Once there is such a presence, it is told.
+    bench.sink.set_rules(rules(&[]));
+    bench.append(&commands("d:Meal")[0]);
+    bench.run(&[]);
+    assert_eq!(bench.waves[2..], ["d:Meal"]);
 }
 
 #[test]
@@ -409,7 +403,7 @@ fn a_restart_sends_what_was_on_the_wire_again_and_nothing_twice_that_was_answere
         "a:OffQueue AssumedApplied/assumed_applied",
         "b:Idle Accepted",
     ];
-    assert_eq!(bench.outcomes, expected);
+    assert_eq!(bench.outcomes(), expected);
     let shown =
         Known { presence: Some(SystemPresence::OnQueue), routing: Some(RoutingStatus::Idle) };
     assert_eq!(bench.known("b"), shown);
@@ -423,11 +417,11 @@ fn an_agent_who_logged_off_is_forgotten_after_the_gravestone_and_others_are_not(
         bench.append(&command);
     }
     bench.run(&[]);
-    assert_eq!(bench.state.len(), 2);
+    assert_eq!(bench.durable.state.len(), 2);
     bench.now_ms += 60_001;
     bench.append(&commands("c:Busy")[0]);
     bench.run(&[]);
-    let known: Vec<&[u8]> = bench.state.keys().map(Vec::as_slice).collect();
+    let known: Vec<&[u8]> = bench.durable.state.keys().map(Vec::as_slice).collect();
     assert_eq!(known, [b"b", b"c"]);
 }
 

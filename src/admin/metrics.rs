@@ -21,6 +21,7 @@ const STAGE_DURATION: &str = "trunkline_stage_duration_seconds";
 const LINK_EVENTS: &str = "trunkline_link_events_total";
 const OUTCOMES: &str = "trunkline_outcomes_total";
 const DELIVERIES: &str = "trunkline_deliveries_total";
+const NOTICED: &str = "trunkline_noticed_total";
 const TARGET_REQUESTS: &str = "trunkline_target_requests_seconds";
 const CONFIG_REQUESTS: &str = "trunkline_config_requests";
 const REDIS_UP: &str = "trunkline_redis_up";
@@ -146,6 +147,11 @@ pub fn records_out(stage: Stage, count: u64) {
 /// A record that became a dead letter.
 pub fn record_dead(stage: Stage, code: &str) {
     counter!(RECORDS_DEAD, "stage" => stage.name(), "code" => closed(code)).increment(1);
+}
+
+/// What a processor noticed in the records it took, by a name of its closed list.
+pub fn noticed(stage: Stage, what: &'static str, count: u64) {
+    counter!(NOTICED, "stage" => stage.name(), "what" => what).increment(count);
 }
 
 /// How long one step of a stage took.
@@ -439,6 +445,7 @@ fn describe() {
         (RECORDS_IN, "Records a stage read."),
         (RECORDS_OUT, "Records a stage wrote."),
         (RECORDS_DEAD, "Records that became dead letters."),
+        (NOTICED, "What a processor noticed in the records it took."),
         (LINK_EVENTS, "Links that came up or went down, and gaps in what they gave."),
         (OUTCOMES, "Outcomes: answers of Genesys Cloud, calls or agents left out."),
         (DELIVERIES, "Attempts to deliver, by what became of them."),

@@ -18,6 +18,7 @@ use crate::config::Code;
 use crate::drive::config_sink::{self, Place};
 use crate::drive::{Shell, chance};
 use crate::log::{Log, Step};
+use crate::trace::Tracer;
 use crate::{clock, telemetry, topology};
 
 /// Tries of one question before it is given up.
@@ -77,6 +78,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             metrics: Metrics::install()?,
             stop: CancellationToken::new(),
             layouts: Arc::new(layouts.clone()),
+            tracer: Tracer::default(),
         })
     };
     match &args.what {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use trunkline_sim::engage::{self, EngageConfig};
+use trunkline_sim::engage::{self, EngageConfig, TlsFiles};
 
 use super::{complain, quiet_logging, runtime, say, told_to_stop};
 use crate::telemetry;
@@ -37,6 +37,15 @@ pub(super) struct Args {
     /// Let a Stat Server at this port tell what agents do; its backup is at the next one
     #[arg(long, value_name = "PORT")]
     stat_server: Option<u16>,
+    /// Let all its servers speak TLS with this certificate (PEM, with what leads to its authority)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// The key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+    /// Take only clients with a certificate of one of these authorities (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_client_ca: Option<PathBuf>,
     /// Play every call model, on two sites; in the middle the SIP Server fails over to its backup
     #[arg(long)]
     everything: bool,
@@ -51,6 +60,11 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     telemetry::init(&quiet_logging())?;
+    let files = args.tls_certificate.clone().zip(args.tls_key.clone());
+    let tls = files.map(|(certificate, key)| {
+        let client_ca = args.tls_client_ca.clone();
+        TlsFiles { certificate, key, client_ca }
+    });
     let config = EngageConfig {
         listen: args.listen,
         calls: args.calls,
@@ -61,6 +75,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         vq_server: args.vq_server,
         everything: args.everything,
         stat_server: args.stat_server.map(|port| SocketAddr::new(args.listen.ip(), port)),
+        tls,
         ..EngageConfig::default()
     };
     runtime()?.block_on(async {

@@ -21,6 +21,9 @@ pub(super) struct Args {
     /// Serve HTTPS with a certificate of its own, whose authority is written to this file
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
+    /// A name its certificate is for, beside those of this machine
+    #[arg(long, value_name = "NAME", requires = "tls_ca")]
+    tls_name: Option<String>,
     /// Know only the users, queues and codes of this directory
     #[arg(long, value_name = "FILE")]
     directory: Option<PathBuf>,
@@ -40,6 +43,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut config = GcConfig {
         listen: args.listen,
         tls: args.tls_ca.is_some(),
+        tls_name: args.tls_name.clone(),
         requests_per_minute: args.requests_per_minute,
         dedup: !args.no_dedup,
         ..GcConfig::default()

@@ -16,6 +16,7 @@ mod demo;
 mod engage_sim;
 mod explain;
 mod gc_sim;
+mod health;
 mod run;
 mod topics;
 pub mod translate;
@@ -44,6 +45,8 @@ enum Command {
     Validate(validate::Args),
     /// Translate TLib events on standard input into Genesys Cloud requests
     Translate(translate::Args),
+    /// Ask the running program how it is: exit status 0 if it is well
+    Health(health::Args),
     /// List topics, or show the records of one
     Topics(topics::Args),
     /// Look into the Engage Configuration Database
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Validate(args) => Ok(validate::run(&args)),
         Command::Translate(args) => translate::run(&args),
+        Command::Health(args) => health::run(&args),
         Command::Topics(args) => topics::run(&args),
         Command::Configdb(args) => configdb::run(&args),
         Command::ConfigSync(args) => config_sync::run(&args),

@@ -30,6 +30,7 @@ use crate::log::kafka::{Kafka, KafkaConfig};
 use crate::log::{Log, LogError};
 use crate::redis::{self, Party};
 use crate::registry::{self, Registry, SchemaIds};
+use crate::trace::Tracer;
 use crate::{clock, telemetry, topology};
 
 /// How long a connection to Genesys Cloud may take.
@@ -91,7 +92,10 @@ async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
         log.ensure(&layouts).map(|()| log)
     })?;
     let layouts = Arc::new(layouts);
-    let shell = Shell { log, health, metrics, stop: stop.clone(), layouts };
+    let tracer = config.traces.as_ref().map(Tracer::start).transpose();
+    let tracer = tracer.context("[traces] cannot be set up")?.unwrap_or_default();
+    let stopped = tracer.clone();
+    let shell = Shell { log, health, metrics, stop: stop.clone(), layouts, tracer };
     if let Some(section) = &config.schema_registry {
         let registry = Registry::new(section.connection())?;
         let following = registry::start(shell.clone(), registry, ids).await;
@@ -122,6 +126,7 @@ async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
     told_to_stop().await?;
     tracing::info!("stopping");
     let clean = engine.stop().await;
+    tokio::task::block_in_place(|| stopped.stop());
     closed.cancel();
     admin.await??;
     Ok(clean)
@@ -348,6 +353,7 @@ mod tests {
         let source = |authority| AgentStates {
             authority,
             stat_servers: Vec::new(),
+            tls: None,
             voice_microservices: None,
         };
         for (named, decides) in [

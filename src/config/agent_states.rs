@@ -6,6 +6,7 @@ use super::codes::Code;
 use super::document::Flaw;
 use super::reader::{Placed, Reader, Unique, shown};
 use super::sections::{brokers, client_file};
+use super::tls::{SourceTls, tls};
 use super::{ClientFile, HostPort, ServerPair, checks};
 
 /// The topic of Voice Microservices (seed 004).
@@ -19,6 +20,9 @@ pub struct AgentStates {
     /// Stat Servers; each tells of all agents of the domain.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stat_servers: Vec<ServerPair>,
+    /// TLS to all Stat Servers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<SourceTls>,
     /// Voice Microservices.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub voice_microservices: Option<VoiceMicroservices>,
@@ -63,6 +67,7 @@ pub(super) fn agent_states(mut section: Reader<'_>) -> Option<AgentStates> {
             servers.add(&address.to_string(), key, span);
         }
     }
+    let tls = tls(&mut section);
     let (has_stat, has_voice) = (section.has("stat_servers"), section.has("voice_microservices"));
     let voice = if has_voice {
         voice_microservices(section.section("voice_microservices")).map(Some)
@@ -73,6 +78,11 @@ pub(super) fn agent_states(mut section: Reader<'_>) -> Option<AgentStates> {
         let flaw = Flaw::new(Code::MissingKey, "there is no source of agent states");
         let hint = "name `stat_servers`, or a section `voice_microservices`, or both";
         section.report("stat_servers", flaw.hint(hint));
+    }
+    if !has_stat && matches!(tls, Ok(Some(_))) {
+        let flaw = Flaw::new(Code::MissingKey, "`tls` is of Stat Servers, and there are none");
+        let hint = "name `stat_servers`; the TLS of Kafka stands in the `client_file`";
+        section.report("tls", flaw.hint(hint));
     }
     let default = if has_stat { AgentSource::StatServer } else { AgentSource::VoiceMicroservices };
     let authority = section.text("authority").check(|text| {
@@ -92,7 +102,8 @@ pub(super) fn agent_states(mut section: Reader<'_>) -> Option<AgentStates> {
     let authority = authority.or(default);
     section.finish();
     let stat_servers = pairs?.into_iter().map(|placed| placed.value).collect();
-    Some(AgentStates { authority: authority?, stat_servers, voice_microservices: voice? })
+    let (authority, tls) = (authority?, tls.ok()?);
+    Some(AgentStates { authority, stat_servers, tls, voice_microservices: voice? })
 }
 
 fn voice_microservices(mut section: Reader<'_>) -> Option<VoiceMicroservices> {

@@ -22,8 +22,8 @@ const NAME_MAX: usize = 64;
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes of a file of client settings.
 const CLIENT_BYTES_MAX: u64 = 64 * 1024;
-/// Bytes of a file of CA certificates.
-const CA_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Bytes of a file of certificates or of a key.
+const PEM_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// A name that becomes part of ids and states.
 pub(super) fn name(text: &str) -> Result<String, Flaw> {
@@ -112,6 +112,22 @@ pub(super) fn host_port(text: &str) -> Result<HostPort, Flaw> {
 
 /// A URL requests with a token may go to; returned without a slash at its end.
 pub(super) fn url(text: &str) -> Result<String, Flaw> {
+    let uri = web_address(text)?;
+    let here = uri.authority().is_some_and(|authority| is_loopback(authority.host()));
+    if uri.scheme_str() == Some("http") && !here {
+        let flaw =
+            Flaw::new(Code::BadUrl, format!("{} would send tokens in clear text", shown(text)));
+        return Err(flaw.hint(format!("write `{}`", text.replacen("http:", "https:", 1))));
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// A URL of http or https; returned without a slash at its end.
+pub(super) fn any_url(text: &str) -> Result<String, Flaw> {
+    web_address(text).map(|_| text.trim_end_matches('/').to_owned())
+}
+
+fn web_address(text: &str) -> Result<Uri, Flaw> {
     if text.contains('@') {
         return Err(Flaw::new(Code::BadUrl, "a URL here holds no user or password").hidden());
     }
@@ -127,15 +143,9 @@ pub(super) fn url(text: &str) -> Result<String, Flaw> {
         return Err(flaw("has a query or a fragment"));
     }
     match uri.scheme_str() {
-        Some("https") => {}
-        Some("http") if is_loopback(authority.host()) => {}
-        Some("http") => {
-            let secure = format!("write `{}`", text.replacen("http:", "https:", 1));
-            return Err(flaw("would send tokens in clear text").hint(secure));
-        }
-        _ => return Err(flaw("is not a URL of https")),
+        Some("https" | "http") => Ok(uri),
+        _ => Err(flaw("is not a URL of https")),
     }
-    Ok(text.trim_end_matches('/').to_owned())
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -163,11 +173,15 @@ pub(super) fn log_filter(text: &str) -> Result<String, Flaw> {
     })
 }
 
+/// A file of certificates or of a key, whatever stands in it.
+pub(super) fn pem(file: &Path) -> Result<Vec<u8>, Flaw> {
+    read_at_most(file, PEM_BYTES_MAX)
+        .map_err(|error| Flaw::new(Code::NamedFileUnusable, format!("{} {error}", file.display())))
+}
+
 /// A file of CA certificates.
 pub(super) fn ca_file(file: &Path) -> Result<(), Flaw> {
-    let bytes = read_at_most(file, CA_BYTES_MAX).map_err(|error| {
-        Flaw::new(Code::NamedFileUnusable, format!("{} {error}", file.display()))
-    })?;
+    let bytes = pem(file)?;
     let mark = b"-----BEGIN CERTIFICATE-----";
     if bytes.windows(mark.len()).any(|window| window == mark) {
         Ok(())

@@ -29,6 +29,8 @@ mod reporting;
 mod sections;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod traces;
 mod tree;
 
 pub use agent_states::{AgentSource, AgentStates, VoiceMicroservices};
@@ -41,6 +43,8 @@ pub use presence::{OwnClient, Presence, PresenceSink, Reasons};
 pub use redis::Redis;
 pub use registry::SchemaRegistry;
 pub use reporting::InteractionReporting;
+pub use tls::SourceTls;
+pub use traces::Traces;
 
 use document::{Document, Syntax};
 use reader::Reader;
@@ -81,6 +85,9 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// `[logging]`
     pub logging: Logging,
+    /// `[traces]`, if calls are traced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traces: Option<Traces>,
 }
 
 /// The listener for health, metrics and the page.
@@ -182,6 +189,9 @@ pub struct Site {
     pub voice_server_vq: Vec<ServerPair>,
     /// Servers for events of extension DNs, at least one.
     pub voice_server_agent: Vec<ServerPair>,
+    /// TLS to all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<SourceTls>,
 }
 
 /// A SIP Server and its backup: `primary:port/backup:port`.

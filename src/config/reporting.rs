@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::codes::Code;
 use super::document::Flaw;
 use super::reader::{Placed, Reader, Unique, shown};
+use super::tls::{SourceTls, tls};
 use super::{HostPort, checks};
 
 /// Interactions of one medium that an agent may be allowed to handle.
@@ -20,6 +21,9 @@ pub struct InteractionReporting {
     pub bridge: String,
     /// The servers, distinct, at least one, in the order in which they are connected.
     pub servers: Vec<HostPort>,
+    /// TLS to all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<SourceTls>,
     /// How many interactions of a medium an agent may handle.
     pub capacity: BTreeMap<String, u32>,
     /// Of every other medium.
@@ -42,6 +46,7 @@ pub(super) fn interaction_reporting(mut section: Reader<'_>) -> Option<Interacti
     for Placed { value, key, span } in servers.iter().flatten() {
         unique.add(&value.to_string(), key, span);
     }
+    let tls = tls(&mut section);
     let mut media = Unique::new(section.document(), "medium");
     let capacity = section.list("capacity", medium).or(Vec::new());
     for Placed { value: (name, _), key, span } in capacity.iter().flatten() {
@@ -52,6 +57,7 @@ pub(super) fn interaction_reporting(mut section: Reader<'_>) -> Option<Interacti
     Some(InteractionReporting {
         bridge: bridge?,
         servers: servers?.into_iter().map(|placed| placed.value).collect(),
+        tls: tls.ok()?,
         capacity: capacity?.into_iter().map(|placed| placed.value).collect(),
         capacity_default: capacity_default? as u32,
     })

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::codes::Code;
 use super::document::Flaw;
-use super::reader::{Placed, Reader, Unique};
+use super::reader::{Placed, Reader, Unique, shown};
 use super::{
     Admin, Bridge, ClientFile, Config, Conversation, ConversationClient, Domain, GenesysCloud,
     HostPort, Log, Logging, Secret, SecretSource, ServerPair, Shutdown, Site, Topics, agent_states,
-    checks, config_sync, configdb, directory, presence, redis, registry, reporting,
+    checks, config_sync, configdb, directory, presence, redis, registry, reporting, tls, traces,
 };
 
 /// Partitions a hashed topic may have.
@@ -37,6 +37,9 @@ pub(super) fn config(
     let has_configdb = top.has("configdb");
     let configdb = top.section("configdb");
     let configdb = has_configdb.then(|| configdb::configdb(configdb, environment));
+    if let (Some(cloud), Some(domains)) = (&genesys_cloud, &domains) {
+        one_source(&top, cloud, domains);
+    }
     let syncs = genesys_cloud.as_ref().is_some_and(|cloud| cloud.config_sync.is_some());
     if syncs && !has_configdb {
         let text = "genesys_cloud.config_sync has nothing to synchronise";
@@ -68,6 +71,9 @@ pub(super) fn config(
     let presence = presence::presence(top.section("presence"));
     let shutdown = shutdown(top.section("shutdown"));
     let logging = logging(top.section("logging"));
+    let has_traces = top.has("traces");
+    let section = top.section("traces");
+    let traces = has_traces.then(|| traces::traces(section));
     top.finish();
     Some(Config {
         admin: admin?,
@@ -83,7 +89,26 @@ pub(super) fn config(
         presence: presence?,
         shutdown: shutdown?,
         logging: logging?,
+        traces: traces.map_or(Some(None), |traces| traces.map(Some))?,
     })
+}
+
+/// There is one presence source for the whole organisation (gc-api section 3): all that is told
+/// names the same.
+fn one_source(top: &Reader<'_>, cloud: &GenesysCloud, domains: &[Domain]) {
+    let Some(presence) = &cloud.presence else { return };
+    let differs = |domain: &&Domain| domain.directory.source_id != presence.source_id;
+    if let Some(domain) = domains.iter().find(differs) {
+        let text = format!(
+            "it is {}, but the directory of domain {} has {} as its `sourceId`",
+            shown(&presence.source_id),
+            shown(&domain.name),
+            shown(&domain.directory.source_id)
+        );
+        let flaw = Flaw::new(Code::Contradiction, text);
+        let hint = "there is one presence source for Engage: write its id in both places";
+        top.report("genesys_cloud.presence.source_id", flaw.hint(hint));
+    }
 }
 
 fn admin(mut section: Reader<'_>) -> Option<Admin> {
@@ -264,12 +289,14 @@ fn site<'d>(
     let voice_server_call = servers(&mut section, "voice_server_call", call);
     let voice_server_vq = servers(&mut section, "voice_server_vq", vq);
     let voice_server_agent = servers(&mut section, "voice_server_agent", agent);
+    let tls = tls::tls(&mut section);
     section.finish();
     Some(Site {
         name: name?.value,
         voice_server_call: voice_server_call?,
         voice_server_vq: voice_server_vq?,
         voice_server_agent: voice_server_agent?,
+        tls: tls.ok()?,
     })
 }
 

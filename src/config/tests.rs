@@ -101,7 +101,8 @@ hint: did you mean `requests_per_minute`?",
 unknown key
 
 hint: known here: admin, log, topics, bridge, domain, genesys_cloud, configdb, redis, \
-             schema_registry, conversation, presence, shutdown, logging",
+             schema_registry, conversation, presence, shutdown, logging, \
+             traces",
         ),
         (
             "a missing key",
@@ -305,6 +306,15 @@ fn how_agents_are_told_is_read_and_shown_again() {
         assert_eq!((client.client_id.as_str(), client.requests_per_minute), ("other", 60));
         assert_eq!((client.client_secret.value.expose_secret(), client.burst), (CANARY, 10));
     }
+}
+
+#[test]
+fn another_presence_source_than_that_of_the_directory_is_one_error() {
+    let shown = printed(&format!("{LEAST}[genesys_cloud.presence]\nsource_id = \"P2\"\n"));
+    let expected = "error[E0013]: t.toml: genesys_cloud.presence.source_id\n\
+         it is \"P2\", but the directory of domain \"main\" has \"P1\" as its `sourceId`\n\n\
+         hint: there is one presence source for Engage: write its id in both places";
+    assert_eq!(shown, expected);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Announces the directory into the raw partition of a domain (DESIGN law 2): a processor knows
 //! only what came through its partition. A directory that was announced already is not announced
 //! again.
+//!
+//! It may be announced while events flow, and by several processes at once: start and end bear its
+//! fingerprint, by which a processor tells one announcement from another.
 
 use trunkline_schemas::directory::DirectoryFile;
 use trunkline_schemas::topics::RAW_TLIB;
@@ -35,8 +38,8 @@ pub fn announce(
         format!("directory/{domain}/{topic}")
     };
     let mark = serde_json::json!({ "fingerprint": fingerprint(&rows) });
-    let known = read_state(shell.log.as_ref(), &key)?;
-    if known.is_some_and(|body| body == mark.to_string().into_bytes()) {
+    let name = mark.to_string().into_bytes();
+    if read_state(shell.log.as_ref(), &key)?.is_some_and(|known| known == name) {
         return Ok(());
     }
     let bare = |kind, payload: Vec<u8>| {
@@ -44,12 +47,12 @@ pub fn announce(
         raw_output(topic, &RawEvent { payload, ..event }, partition)
             .map_err(|e| TaskError::State(e.to_string()))
     };
-    let mut records = vec![bare(RawKind::DirectoryStart, Vec::new())?];
+    let mut records = vec![bare(RawKind::DirectoryStart, name.clone())?];
     let count = rows.len();
     for row in rows {
         records.push(bare(RawKind::DirectoryRow, row)?);
     }
-    records.push(bare(RawKind::DirectoryEnd, Vec::new())?);
+    records.push(bare(RawKind::DirectoryEnd, name)?);
     records.push(state_output(&key, &mark).map_err(|e| TaskError::State(e.to_string()))?);
     let mut appender = shell.log.appender()?;
     let mut records = records.into_iter().peekable();

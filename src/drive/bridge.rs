@@ -4,9 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use opentelemetry::KeyValue;
+use opentelemetry::trace::SpanKind;
 use tokio::time::MissedTickBehavior;
 use trunkline_ingest::tlib::{LinkConfig, LinkStatus, RawOut, WriteError, Writer};
 use trunkline_schemas::raw::Stream;
+use trunkline_schemas::record::TRACE_HEADER;
 use trunkline_schemas::state::StateValue;
 use trunkline_schemas::topics::{DEAD_INGEST, RAW_AGENT, RAW_TLIB, STATE_BRIDGE};
 use trunkline_schemas::{Output, Partition, RawEvent, RawKind, Record, Topic, codec};
@@ -16,6 +19,7 @@ use crate::admin::health::Condition;
 use crate::admin::metrics::{self, LinkEvent, Stage};
 use crate::clock;
 use crate::log::{Appender, Log, LogError};
+use crate::trace::{Context, Hop, Tracer};
 
 /// How often stream time advances though nothing happens.
 const TICK: Duration = Duration::from_secs(1);
@@ -29,6 +33,7 @@ pub struct LogWriter {
     partition: Partition,
     bridge: String,
     position: Option<(i64, i64)>,
+    tracer: Tracer,
 }
 
 impl LogWriter {
@@ -45,7 +50,21 @@ impl LogWriter {
     ) -> Result<Self, LogError> {
         let position = read_position(log.as_ref(), link)?;
         let bridge = bridge.to_owned();
-        Ok(Self { log, appender: None, partition, bridge, position })
+        let tracer = Tracer::default();
+        Ok(Self { log, appender: None, partition, bridge, position, tracer })
+    }
+
+    /// The same, telling of the events of traced calls.
+    #[must_use]
+    pub fn traced(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
+    }
+
+    /// Gives the record of an event of a traced call its context.
+    fn trace(&self, event: &RawEvent, record: &mut Record) -> Option<Context> {
+        let context = self.tracer.of_call(&event.domain, event.call_uuid.as_deref()?)?;
+        record.set_header(TRACE_HEADER, context.header());
+        Some(context)
     }
 
     fn append(&mut self, records: Vec<Output>) -> Result<(), LogError> {
@@ -62,12 +81,16 @@ impl LogWriter {
 impl Writer for LogWriter {
     fn write(&mut self, batch: Vec<RawOut>) -> Result<(), WriteError> {
         let mut records = Vec::with_capacity(batch.len());
-        let mut position = None;
+        let (mut position, mut traced) = (None, Vec::new());
         for out in &batch {
             records.push(match out {
                 RawOut::Raw(event) => {
                     let topic = raw_topic(event.stream);
-                    raw_output(topic, event, self.partition).map_err(WriteError::new)?
+                    let mut output =
+                        raw_output(topic, event, self.partition).map_err(WriteError::new)?;
+                    let context = self.trace(event, &mut output.record);
+                    traced.extend(context.map(|context| (context, event)));
+                    output
                 }
                 RawOut::Dead(record) => {
                     let partition = self.partition;
@@ -86,6 +109,9 @@ impl Writer for LogWriter {
         point::pass("bridge.before_append");
         self.append(records).map_err(WriteError::new)?;
         point::pass("bridge.after_append");
+        for (context, event) in traced {
+            self.tracer.ended(ingested(context, event));
+        }
         self.position = position.or(self.position);
         for out in &batch {
             count(&self.bridge, out);
@@ -95,6 +121,25 @@ impl Writer for LogWriter {
 
     fn position(&self) -> Option<(i64, i64)> {
         self.position
+    }
+}
+
+/// The hop of an event that is durable now.
+fn ingested(context: Context, event: &RawEvent) -> Hop {
+    let text = |name, value: &str| KeyValue::new(name, value.to_owned());
+    Hop {
+        context,
+        parent: None,
+        kind: SpanKind::Producer,
+        name: format!("ingest {}", event.name.as_deref().unwrap_or("event")),
+        from_us: event.received_time_us,
+        to_us: clock::now_us(),
+        attributes: vec![
+            text("trunkline.link", &event.link),
+            text("trunkline.call_uuid", event.call_uuid.as_deref().unwrap_or_default()),
+            KeyValue::new("trunkline.sequence", event.sequence.unwrap_or_default()),
+        ],
+        failed: None,
     }
 }
 
@@ -238,7 +283,11 @@ pub async fn tick(
             _ = interval.tick() => {}
         }
         for (status, condition) in &links {
-            condition.set(status.is_connected(), "no server of the pair is connected");
+            let why = match status.fault().borrow().as_str() {
+                "" => "no server of the pair is connected".to_owned(),
+                fault => format!("no server of the pair is connected; {fault}"),
+            };
+            condition.set(status.is_connected(), why);
         }
         let tick = RawEvent::bare(RawKind::Tick, &domain, "trunkline", clock::now_us());
         let (log, topics) = (Arc::clone(&shell.log), topics.clone());
@@ -274,6 +323,7 @@ mod tests {
             role,
             pair: 0,
             servers: vec!["sip:8000".to_owned()],
+            tls: None,
             dns: Vec::new(),
             connect_timeout: TICK,
             silence_timeout: TICK,

@@ -18,10 +18,11 @@ use trunkline_schemas::topics::{
     STATE_PRESENCE_SINK,
 };
 use trunkline_schemas::{Partition, Topic};
-use trunkline_sinks::{Conversation, Definitions, Presence};
+use trunkline_sinks::{Conversation, Presence};
 
 use super::bridge::{LogWriter, Watched};
 use super::consumer::Source;
+use super::definitions::Presences;
 use super::group::{self, Kind};
 use super::roster::Followed;
 use super::sink::Outlet;
@@ -31,7 +32,7 @@ use super::{
 };
 use crate::admin::metrics::{Stage, Target};
 use crate::clock;
-use crate::config::{AgentSource, Domain, ServerPair, Site};
+use crate::config::{AgentSource, Domain, ServerPair, Site, SourceTls};
 use crate::log::kafka::KafkaConfig;
 
 /// How long connecting to a SIP Server may take.
@@ -165,8 +166,8 @@ impl Engine {
     }
 
     /// The presence definitions as the organisation has them.
-    fn follow_definitions(&mut self, agents: &Agents) -> watch::Receiver<Arc<Definitions>> {
-        let (told, known) = watch::channel(Arc::default());
+    fn follow_definitions(&mut self, agents: &Agents) -> watch::Receiver<Presences> {
+        let (told, known) = watch::channel(Presences::default());
         let following = definitions::follow(self.shell.clone(), agents.outlet.clone(), told);
         self.tasks.spawn_on(following, &agents.outlet.runtime);
         known
@@ -249,7 +250,8 @@ impl Engine {
         let mut watched = Vec::new();
         for config in links {
             let log = Arc::clone(&self.shell.log);
-            let writer = LogWriter::new(log, partition, &config.bridge, &config.link())?;
+            let writer = LogWriter::new(log, partition, &config.bridge, &config.link())?
+                .traced(self.shell.tracer.clone());
             let clock = Arc::new(clock::now_us);
             let is_stat = config.role == Stream::Stat;
             let mut bridge = Bridge::new(config, Box::new(writer), clock, Box::new(chance))?;
@@ -345,11 +347,11 @@ fn presence(plan: &Plan<'_>, agents: &Agents) -> Kind {
     })
 }
 
-fn presence_sink(agents: &Agents, known: watch::Receiver<Arc<Definitions>>) -> Kind {
+fn presence_sink(agents: &Agents, known: watch::Receiver<Presences>) -> Kind {
     let source_id: Arc<str> = agents.source_id.as_str().into();
     let rules = move || {
-        let definitions = Arc::clone(&known.borrow());
-        Presence { source_id: Arc::clone(&source_id), definitions }
+        let Presences { definitions, given_up } = known.borrow().clone();
+        Presence { source_id: Arc::clone(&source_id), definitions, given_up }
     };
     sink_kind(sink::Place {
         input: COMMAND_PRESENCE,
@@ -398,14 +400,17 @@ fn links(domain: &Domain, bridges: &[String]) -> Vec<LinkConfig> {
         for site in &domain.sites {
             for (role, pairs) in roles(site) {
                 for (pair, servers) in pairs.iter().enumerate() {
-                    links.push(link(domain, &site.name, name, role, (pair, servers)));
+                    let place = (site.name.as_str(), site.tls.as_ref());
+                    links.push(link(domain, place, name, role, (pair, servers)));
                 }
             }
         }
         // A Stat Server belongs to no site: it tells of all agents.
-        let stat_servers = domain.agent_states.iter().flat_map(|states| &states.stat_servers);
-        for servers in stat_servers.enumerate() {
-            links.push(link(domain, &domain.name, name, Stream::Stat, servers));
+        if let Some(states) = &domain.agent_states {
+            for servers in states.stat_servers.iter().enumerate() {
+                let place = (domain.name.as_str(), states.tls.as_ref());
+                links.push(link(domain, place, name, Stream::Stat, servers));
+            }
         }
     }
     links
@@ -421,7 +426,7 @@ fn roles(site: &Site) -> [(Stream, &Vec<ServerPair>); 3] {
 
 fn link(
     domain: &Domain,
-    site: &str,
+    (site, tls): (&str, Option<&SourceTls>),
     bridge: &str,
     role: Stream,
     (pair, servers): (usize, &ServerPair),
@@ -443,6 +448,7 @@ fn link(
         role,
         pair,
         servers: std::iter::once(servers.primary.to_string()).chain(backup).collect(),
+        tls: tls.map(|section| section.tls.clone()),
         dns,
         connect_timeout: CONNECT_TIMEOUT,
         silence_timeout: SILENCE_TIMEOUT,

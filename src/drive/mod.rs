@@ -16,6 +16,7 @@ use self::group::Reached;
 use crate::admin::health::Health;
 use crate::admin::metrics::{self, Metrics, Stage};
 use crate::log::{Layout, Log, LogError, Task};
+use crate::trace::Tracer;
 
 pub mod announce;
 pub mod bridge;
@@ -53,6 +54,8 @@ pub struct Shell {
     pub stop: CancellationToken,
     /// Partitions of the topics.
     pub layouts: Arc<Vec<Layout>>,
+    /// Where the hops of traced calls are told.
+    pub tracer: Tracer,
 }
 
 impl Shell {

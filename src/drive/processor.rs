@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use opentelemetry::KeyValue;
+use opentelemetry::trace::SpanKind;
 use trunkline_processors::Processor;
 use trunkline_schemas::{Offset, Partition, Record, Stored, Topic};
 
@@ -15,6 +17,7 @@ use super::{
 use crate::admin::metrics::{self, Stage};
 use crate::clock::{self, Elapsed};
 use crate::log::{Step, Task, TaskSpec};
+use crate::trace::{Context, Hop};
 
 /// A processor in its place in the pipeline.
 pub struct Place<P> {
@@ -86,28 +89,52 @@ impl<P: Processor> Life<'_, P> {
         self.restore(task.as_mut(), &mut processor)?;
         self.reached.tell(task.position(), None);
         ready(true, "");
+        let mut noticed = processor.noticed();
         while !self.shell.stop.is_cancelled() {
             beat();
             let records = task.poll(STEP_RECORDS_MAX, IDLE_WAIT)?;
             let ([first, .., last] | [first @ last]) = records.as_slice() else { continue };
             let next = last.offset + 1;
             self.reached.tell(task.position(), Some(first.append_time_ms));
-            let watch = Elapsed::start();
+            let (watch, began_us) = (Elapsed::start(), clock::now_us());
             let mut outputs = self.apply(&mut processor, &records)?;
             let effects = processor.drain();
             outputs.extend(effects.outputs);
             metrics::records_in(stage, records.len() as u64);
             count_outputs(stage, dead, &outputs);
+            let hops = self.shell.tracer.step(&mut outputs);
             let outputs = self.shell.place(outputs, self.spec.partition);
             let state = wrap_state(effects.state)?;
             point::pass("processor.before_commit");
             task.commit(Step { outputs, state, next })?;
             point::pass("processor.after_commit");
             metrics::stage_duration(stage, watch.time());
+            self.told(hops, began_us);
+            count_noticed(stage, &mut noticed, processor.noticed());
             self.reached.tell(next, None);
             self.reached.gauges().state(keys(&processor));
         }
         Ok(())
+    }
+
+    /// Tells of the hops of a step that is durable now.
+    fn told(&self, hops: Vec<(Context, Context, Topic)>, from_us: i64) {
+        let to_us = clock::now_us();
+        for (parent, context, topic) in hops {
+            self.shell.tracer.ended(Hop {
+                context,
+                parent: Some(parent),
+                kind: SpanKind::Consumer,
+                name: self.place.name.to_owned(),
+                from_us,
+                to_us,
+                attributes: vec![
+                    KeyValue::new("trunkline.task", self.spec.id()),
+                    KeyValue::new("messaging.destination.name", topic.name()),
+                ],
+                failed: None,
+            });
+        }
     }
 
     fn restore(&self, task: &mut dyn Task, processor: &mut P) -> Result<(), TaskError> {
@@ -154,4 +181,16 @@ impl<P: Processor> Life<'_, P> {
         }));
         applied.map(|()| buried).map_err(|_| TaskError::Panicked(at.get()))
     }
+}
+
+/// Counts what was noticed since the step before.
+fn count_noticed(
+    stage: Stage,
+    before: &mut Vec<(&'static str, u64)>,
+    now: Vec<(&'static str, u64)>,
+) {
+    for ((what, before), (_, now)) in before.iter().zip(&now) {
+        metrics::noticed(stage, what, now - before);
+    }
+    *before = now;
 }

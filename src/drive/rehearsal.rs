@@ -32,6 +32,7 @@ use crate::log::embedded::Embedded;
 use crate::log::kafka::{Kafka, KafkaConfig};
 use crate::log::{Log, LogError};
 use crate::topology;
+use crate::trace::Tracer;
 
 /// Times of the ledger may differ from the truth by so much (milliseconds).
 pub const TOLERANCE_MS: i64 = 10;
@@ -144,6 +145,7 @@ impl Rehearsal {
             metrics: Metrics::install()?,
             stop: CancellationToken::new(),
             layouts: Arc::new(layouts),
+            tracer: Tracer::default(),
         };
         let cloud = GenesysCloud::new(ClientConfig {
             base_url: org.base_url(),
@@ -343,16 +345,19 @@ pub fn domain(site: &EngageSim, directory: DirectoryFile) -> Domain {
         voice_server_call: pair(site.addr(), site.backup_addr()),
         voice_server_vq: pair(site.vq_addr(), vq_backup),
         voice_server_agent: pair(site.addr(), site.backup_addr()),
+        tls: None,
     }];
     sites.extend(site.second_addr().map(|second| Site {
         name: "site2".to_owned(),
         voice_server_call: pair(second, None),
         voice_server_vq: Vec::new(),
         voice_server_agent: pair(second, None),
+        tls: None,
     }));
     let agent_states = site.stat_addrs().map(|(primary, backup)| AgentStates {
         authority: AgentSource::StatServer,
         stat_servers: pair(primary, Some(backup)),
+        tls: None,
         voice_microservices: None,
     });
     Domain {

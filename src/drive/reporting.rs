@@ -35,6 +35,7 @@ pub(super) fn start(
         bridge: reporting.bridge.clone(),
         domain: domain.name.clone(),
         servers: reporting.servers.iter().map(ToString::to_string).collect(),
+        tls: reporting.tls.as_ref().map(|section| section.tls.clone()),
         rule: CapacityRule { media, default },
         connect_timeout: CONNECT_TIMEOUT,
         silence_timeout: SILENCE_TIMEOUT,

@@ -1,6 +1,7 @@
 //! Which agents are in scope while the process runs: the directory's file is looked at, and when it
-//! has changed, announced anew to the processor of agents and told to the Stat Server links, which
-//! open and close what they have to.
+//! has changed, announced anew and told to the Stat Server links, which open and close what they
+//! have to. The processor of agents is told first: what it then relays of an agent finds the agent
+//! known, and what it relays itself is remembered by the other until that is told.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::MissedTickBehavior;
 use trunkline_schemas::Partition;
 use trunkline_schemas::directory::DirectoryFile;
-use trunkline_schemas::topics::RAW_AGENT;
+use trunkline_schemas::topics::{RAW_AGENT, RAW_TLIB};
 
 use super::{Shell, announce};
 use crate::config::directory;
@@ -92,8 +93,10 @@ fn read(shell: &Shell, followed: &Followed) -> Result<BTreeSet<String>, Unread> 
         let first = errors.first().map(|e| format!("{}: {}", e.code, e.text));
         Unread::File(first.unwrap_or_default())
     })?;
-    let place = (RAW_AGENT, followed.partition);
-    announce::announce(shell, &followed.domain, place, &directory)
-        .map_err(|error| Unread::Log(error.to_string()))?;
+    for topic in [RAW_AGENT, RAW_TLIB] {
+        let place = (topic, followed.partition);
+        announce::announce(shell, &followed.domain, place, &directory)
+            .map_err(|error| Unread::Log(error.to_string()))?;
+    }
     Ok(agents(&directory))
 }

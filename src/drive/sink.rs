@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use opentelemetry::KeyValue;
+use opentelemetry::trace::SpanKind;
 use tokio::runtime::Handle;
 use trunkline_schemas::{Partition, Topic, codec};
 use trunkline_sinks::delivery::{Counters, WaveId};
@@ -19,6 +21,7 @@ use super::{
 use crate::admin::metrics::{self, Delivered, Stage, Target};
 use crate::clock::{self, Elapsed};
 use crate::log::{Step, Task, TaskSpec};
+use crate::trace::{Context, Hop};
 
 /// How long the loop waits for input while answers are under way: an answer has no other way to
 /// wake it.
@@ -119,6 +122,14 @@ struct Answered {
     wave: WaveId,
     reply: Reply,
     took: Duration,
+    hops: Hops,
+}
+
+/// The hops of a request: of each event that is traced, its context and the hop of this attempt.
+#[derive(Default)]
+struct Hops {
+    contexts: Vec<(Context, Context)>,
+    from_us: i64,
 }
 
 /// One ownership of the task.
@@ -162,7 +173,7 @@ impl<'a, R: Sent> Life<'a, R> {
         while !self.shell.stop.is_cancelled() {
             let backlog = self.sink.backlog();
             beat(backlog.blocked.as_deref());
-            *self.sink.rules_mut() = (self.place.rules)();
+            self.sink.set_rules((self.place.rules)());
             self.reached.tell(self.task.position(), backlog.oldest_append_ms);
             self.read(wait)?;
             self.hear();
@@ -215,7 +226,7 @@ impl<'a, R: Sent> Life<'a, R> {
     }
 
     fn take(&mut self, answered: Answered) {
-        let Answered { wave, reply, took } = answered;
+        let Answered { wave, reply, took, hops } = answered;
         let now_ms = clock::now_ms();
         metrics::target_request(self.place.target, took);
         if let Answer::RateLimited { retry_after_s } = &reply.answer {
@@ -224,8 +235,44 @@ impl<'a, R: Sent> Life<'a, R> {
             let closed = Duration::from_millis(closed_ms as u64);
             self.shell.metrics.throttled(self.place.target, closed);
         }
-        log_answer(self.spec, wave, &reply);
+        log_answer(self.spec, wave, &reply, &hops);
+        self.told(hops, &reply);
         self.sink.answered(wave, reply.answer, now_ms, chance());
+    }
+
+    /// Tells of the hops of a request that was answered.
+    fn told(&self, hops: Hops, reply: &Reply) {
+        let to_us = clock::now_us();
+        let (answer, code) = in_short(&reply.answer);
+        let accepted = matches!(reply.answer, Answer::Accepted { .. });
+        for (parent, context) in hops.contexts {
+            let correlation = reply.correlation_id.clone().unwrap_or_default();
+            self.shell.tracer.ended(Hop {
+                context,
+                parent: Some(parent),
+                kind: SpanKind::Client,
+                name: format!("tell {}", self.place.target.name()),
+                from_us: hops.from_us,
+                to_us,
+                attributes: vec![
+                    KeyValue::new("trunkline.task", self.spec.id()),
+                    KeyValue::new("trunkline.correlation_id", correlation),
+                    KeyValue::new(
+                        "http.response.status_code",
+                        i64::from(reply.status.unwrap_or_default()),
+                    ),
+                ],
+                failed: (!accepted).then(|| format!("{answer} {code}").trim_end().to_owned()),
+            });
+        }
+    }
+
+    fn hops(&self, traces: &[Vec<u8>]) -> Hops {
+        let hop = |header: &Vec<u8>| {
+            let parent = Context::parse(header)?;
+            Some((parent, self.shell.tracer.after(parent)?))
+        };
+        Hops { contexts: traces.iter().filter_map(hop).collect(), from_us: clock::now_us() }
     }
 
     fn commit(&mut self) -> Result<(), TaskError> {
@@ -283,6 +330,7 @@ impl<'a, R: Sent> Life<'a, R> {
             };
             let (cloud, tell) = (Arc::clone(&self.place.outlet.cloud), self.tell.clone());
             let (rules, watch) = (self.sink.rules().clone(), Elapsed::start());
+            let hops = self.hops(&wave.traces);
             self.place.outlet.runtime.spawn(async move {
                 point::pass("sink.before_post");
                 // A process that slept in between may not be the owner any more.
@@ -293,7 +341,7 @@ impl<'a, R: Sent> Life<'a, R> {
                 };
                 point::pass("sink.after_post");
                 // A loop that has ended hears nothing: the wave is ambiguous, and sent again.
-                let _ = tell.send(Answered { wave: wave.id, reply, took: watch.time() });
+                let _ = tell.send(Answered { wave: wave.id, reply, took: watch.time(), hops });
             });
         }
     }
@@ -305,18 +353,22 @@ impl<'a, R: Sent> Life<'a, R> {
     }
 }
 
-fn log_answer(spec: &TaskSpec, wave: WaveId, reply: &Reply) {
+/// A line carries the trace of the first of its events that is traced.
+fn log_answer(spec: &TaskSpec, wave: WaveId, reply: &Reply, hops: &Hops) {
+    let trace = hops.contexts.first().map(|(parent, _)| parent.trace_id());
+    let trace = trace.as_deref().unwrap_or("none");
     let (task, correlation) = (spec.id(), reply.correlation_id.as_deref().unwrap_or("none"));
     if let Answer::Accepted { errors } = &reply.answer {
         if errors.is_empty() {
-            tracing::debug!(task, wave, correlation, "accepted");
+            tracing::debug!(task, wave, correlation, trace, "accepted");
         } else {
-            tracing::warn!(task, wave, correlation, refused = errors.len(), "events refused");
+            let refused = errors.len();
+            tracing::warn!(task, wave, correlation, trace, refused, "events refused");
         }
     } else {
         let status = reply.status.unwrap_or_default();
         let (answer, code) = in_short(&reply.answer);
-        tracing::warn!(task, wave, correlation, status, answer, code, "not accepted");
+        tracing::warn!(task, wave, correlation, trace, status, answer, code, "not accepted");
     }
 }
 

@@ -15,11 +15,14 @@ use tokio::time::timeout;
 use trunkline::drive::rehearsal::TOLERANCE_MS;
 use trunkline_processors::Processor;
 use trunkline_processors::presence::{PresenceProcessor, Settings};
-use trunkline_schemas::topics::{COMMAND_PRESENCE, DEAD_INGEST, DEAD_PRESENCE, RAW_AGENT};
+use trunkline_schemas::topics::{
+    COMMAND_PRESENCE, DEAD_INGEST, DEAD_PRESENCE, RAW_AGENT, RAW_TLIB,
+};
 use trunkline_schemas::{PresenceChange, PresenceCommand, RawEvent, RawKind, Stored, codec};
 use trunkline_sim::engage::{self, BACKUP_STAT_SERVER, EngageConfig, EngageSim, STAT_SERVER};
 use trunkline_sim::truth::AgentDay;
 
+use super::configured::Configured;
 use super::program::{Server, run};
 use super::running::records;
 
@@ -36,37 +39,8 @@ pub(super) fn ingest(
     sip: SocketAddr,
     agent_states: &str,
 ) -> Vec<String> {
-    let write = |name: &str, text: &str| {
-        fs::write(dir.join(name), text).expect("the directory can be written");
-    };
-    write("directory.json", &directory.to_string());
-    write("secret", "nobody asks for it");
-    write(
-        "trunkline.toml",
-        &format!(
-            r#"
-admin.listen = "127.0.0.1:0"
-log.embedded.path = "log"
-[[domain]]
-name = "main"
-directory_file = "directory.json"
-[domain.agent_states]
-{agent_states}
-[[domain.site]]
-name = "site1"
-voice_server_call = ["{sip}"]
-voice_server_vq = ["{sip}"]
-voice_server_agent = ["{sip}"]
-[genesys_cloud]
-base_url = "http://127.0.0.1:9"
-auth_url = "http://127.0.0.1:9"
-[genesys_cloud.conversation]
-client_id = "nobody"
-client_secret_file = "secret"
-"#
-        ),
-    );
-    let config = dir.join("trunkline.toml").display().to_string();
+    let (site, org, cloud) = ("", "http://127.0.0.1:9", "");
+    let config = Configured { directory, sip, agent_states, site, org, cloud }.write(dir);
     ["run", "--only", "ingest", "--config", &config].map(str::to_owned).to_vec()
 }
 
@@ -84,6 +58,15 @@ pub(super) fn raw_agent(dir: &Path) -> Vec<(Stored, RawEvent)> {
         (stored, raw)
     };
     records(&dir.join("log"), RAW_AGENT).into_iter().map(decoded).collect()
+}
+
+/// The raw events of calls in the log of [`ingest`]; no process may be running.
+pub(super) fn raw_tlib(dir: &Path) -> Vec<RawEvent> {
+    let decoded = |stored: Stored| {
+        let value = stored.record.value.expect("a raw event");
+        codec::decode(&value).expect("a raw event")
+    };
+    records(&dir.join("log"), RAW_TLIB).into_iter().map(decoded).collect()
 }
 
 fn site(seed: u64, calls: u64) -> EngageConfig {
@@ -367,7 +350,16 @@ async fn subscriptions_follow_the_directory_over_the_connection() {
     assert_eq!(server.hear().await["hello"]["agents"], json!(["A2"]));
     process.stop().await;
 
-    let said = |(_, raw): (Stored, RawEvent)| {
+    let rows = announced(raw_agent(dir.path()).into_iter().map(|(_, raw)| raw).collect());
+    let expected = ["start", "A1", "A2", "end", "start", "A2", "A3", "end", "start", "A2", "end"];
+    assert_eq!(rows, expected);
+    // Conversations are told the same.
+    assert_eq!(announced(raw_tlib(dir.path())), expected);
+}
+
+/// The announcements among raw events: start, the agents, end.
+fn announced(raw: Vec<RawEvent>) -> Vec<String> {
+    let said = |raw: RawEvent| {
         if raw.kind == RawKind::DirectoryStart {
             Some("start".to_owned())
         } else if raw.kind == RawKind::DirectoryEnd {
@@ -379,8 +371,5 @@ async fn subscriptions_follow_the_directory_over_the_connection() {
             None
         }
     };
-    let rows = raw_agent(dir.path()).into_iter().filter_map(said);
-    let rows: Vec<String> = rows.collect();
-    let expected = ["start", "A1", "A2", "end", "start", "A2", "A3", "end", "start", "A2", "end"];
-    assert_eq!(rows, expected);
+    raw.into_iter().filter_map(said).collect()
 }

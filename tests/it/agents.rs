@@ -22,6 +22,7 @@ use trunkline::drive::sink::Outlet;
 use trunkline::log::Log;
 use trunkline::log::embedded::Embedded;
 use trunkline::topology;
+use trunkline::trace::Tracer;
 use trunkline_ingest::feed::{FeedLine, LineContext, Place, translate};
 use trunkline_processors::{conversation, presence};
 use trunkline_schemas::raw::Stream;
@@ -242,6 +243,7 @@ impl Rig {
             metrics: Metrics::install().expect("metrics are ours"),
             stop: CancellationToken::new(),
             layouts: Arc::new(topology::layouts(1, PARTITIONS)),
+            tracer: Tracer::default(),
         };
         // A second installation of the same provider fails, which changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();

@@ -21,6 +21,7 @@ use trunkline::drive::sink::Outlet;
 use trunkline::log::Log;
 use trunkline::log::embedded::Embedded;
 use trunkline::topology;
+use trunkline::trace::Tracer;
 use trunkline_processors::Processor;
 use trunkline_processors::config::settings::Settings as ProcessorSettings;
 use trunkline_processors::config::{ConfigProcessor, raw_record};
@@ -264,6 +265,7 @@ fn shell(dir: &Path, org: &GcSim) -> (Shell, Outlet) {
         metrics: Metrics::install().expect("metrics are ours"),
         stop: CancellationToken::new(),
         layouts: Arc::new(layouts),
+        tracer: Tracer::default(),
     };
     let outlet = Outlet {
         cloud: cloud(org),

@@ -50,8 +50,8 @@ async fn comes_true(server: &InteractionServer, agent: &str, wanted: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn interaction_servers_are_told_what_their_agents_can_take() {
-    let one = InteractionServer::start("ixn1", Spelling::Both, 0).await.expect("a port");
-    let two = InteractionServer::start("ixn2", Spelling::Seed, 0).await.expect("a port");
+    let one = InteractionServer::start("ixn1", Spelling::Both, 0, None).await.expect("a port");
+    let two = InteractionServer::start("ixn2", Spelling::Seed, 0, None).await.expect("a port");
     one.set("A1001", &[("email", true), ("chat", true)], &[]);
     one.set("A1002", &[("chat", false)], &[]);
     let dir = tempfile::tempdir().expect("a directory");
@@ -101,7 +101,7 @@ capacity = ["email=2"]
     let port = two.address().port();
     drop(two);
     comes_true(&one, "A1001", &[free, busy, full, busy]).await;
-    let two = InteractionServer::start("ixn2", Spelling::Both, port).await.expect("the port");
+    let two = InteractionServer::start("ixn2", Spelling::Both, port, None).await.expect("the port");
     two.set("A1001", &[("email", true)], &["email"]);
     comes_true(&two, "A1001", &[full]).await;
     comes_true(&one, "A1001", &[free, busy, full, busy, full]).await;

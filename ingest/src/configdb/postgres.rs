@@ -2,11 +2,8 @@
 //! database as it was at one moment (`REPEATABLE READ`).
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, IsolationLevel, NoTls, Row};
@@ -15,6 +12,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::profile::{CatalogColumn, Kind};
 use super::query::Query;
 use super::rows::{Cell, Rows};
+use crate::wire;
 
 /// Rows of one read.
 const ROWS_MAX: usize = 5_000_000;
@@ -125,28 +123,15 @@ impl PostgresConfig {
             }
             Some(pem) => {
                 config.ssl_mode(tokio_postgres::config::SslMode::Require);
-                let tls = MakeRustlsConnect::new(tls(pem)?);
+                let tls = MakeRustlsConnect::new(
+                    wire::client_config(pem, None).map_err(|_| DbError::BadCa)?,
+                );
                 let (client, connection) = config.connect(tls).await.map_err(wrong)?;
                 (client, tokio::spawn(async move { drop(connection.await) }))
             }
         };
         Ok(Session { client, connection })
     }
-}
-
-fn tls(pem: &[u8]) -> Result<rustls::ClientConfig, DbError> {
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|_| DbError::BadCa)?;
-        roots.add(certificate).map_err(|_| DbError::BadCa)?;
-    }
-    if roots.is_empty() {
-        return Err(DbError::BadCa);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider);
-    let builder = builder.with_safe_default_protocol_versions().map_err(|_| DbError::BadCa)?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 impl Session {

@@ -6,10 +6,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use trunkline_schemas::RawEvent;
 
@@ -20,6 +19,7 @@ use super::hello::{LinkConfig, LinkError, hello, subscriptions};
 use super::line::Place;
 use super::lines::{Body, Line, Lines};
 use super::pen::{LinkStatus, Pen, WriteError, Writer};
+use crate::wire::{self, ConnectError, Wire};
 
 /// Most bytes taken from a connection at once.
 const READ_BYTES_MAX: usize = 64 << 10;
@@ -134,18 +134,17 @@ impl Bridge {
         let connected = tokio::select! {
             biased;
             () = stop.cancelled() => return None,
-            connected = timeout(
-                self.config.connect_timeout,
-                connect(&self.config, &server, resume),
-            ) => connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+            connected = connect(&self.config, &server, resume) => connected,
         };
-        let mut stream = match connected {
-            Ok(stream) => stream,
+        let mut wire = match connected {
+            Ok(wire) => wire,
             Err(error) => {
                 tracing::warn!(link = self.link, server, %error, "cannot connect");
+                self.status.fault.send_replace(format!("{server}: {error}"));
                 return None;
             }
         };
+        self.status.fault.send_replace(String::new());
         tracing::info!(link = self.link, server, ?resume, "connected");
         let mut session = Session {
             follower: Follower::new(&self.config.domain, &self.link, self.config.role, resume),
@@ -155,7 +154,7 @@ impl Bridge {
             opened: self.config.dns.iter().cloned().collect(),
             bridge: self,
         };
-        let end = session.read(&mut stream, stop).await;
+        let end = session.read(&mut wire, stop).await;
         let owed = session.close(end).await;
         self.status.connected.store(false, Relaxed);
         self.status.caught_up.store(false, Relaxed);
@@ -167,11 +166,12 @@ async fn connect(
     config: &LinkConfig,
     server: &str,
     resume: Option<(i64, i64)>,
-) -> io::Result<TcpStream> {
-    let line = hello(config, resume).map_err(io::Error::other)?;
-    let mut stream = TcpStream::connect(server).await?;
-    stream.write_all(line.as_bytes()).await?;
-    Ok(stream)
+) -> Result<Wire, ConnectError> {
+    let line = hello(config, resume).map_err(|e| ConnectError::Tcp(io::Error::other(e)))?;
+    let patience = config.connect_timeout;
+    let mut wire = wire::connect(server, config.tls.as_ref(), patience).await?;
+    wire::tell(&mut wire, &line, patience).await.map_err(ConnectError::Tcp)?;
+    Ok(wire)
 }
 
 /// Why a connection is over.
@@ -214,7 +214,7 @@ async fn next_subscriptions(wanted: &mut Option<Wanted>, opened: &mut BTreeSet<S
 impl Session<'_> {
     /// Reads and writes side by side. While a full batch waits for the one before it, nothing is
     /// read, so that the connection itself holds the server back.
-    async fn read(&mut self, stream: &mut TcpStream, stop: &CancellationToken) -> End {
+    async fn read(&mut self, wire: &mut Wire, stop: &CancellationToken) -> End {
         let mut chunk = vec![0_u8; READ_BYTES_MAX];
         let patience = self.bridge.config.silence_timeout;
         let mut silence = pin!(sleep(patience));
@@ -232,10 +232,8 @@ impl Session<'_> {
                 biased;
                 () = stop.cancelled() => return End::Stop,
                 lines = next_subscriptions(&mut self.bridge.wanted, &mut self.opened) => {
-                    let told = timeout(patience, stream.write_all(lines.as_bytes()));
-                    match told.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-                        Ok(()) => {}
-                        Err(error) => return End::Link(format!("cannot open agents: {error}")),
+                    if let Err(error) = wire::tell(wire, &lines, patience).await {
+                        return End::Link(format!("cannot open agents: {error}"));
                     }
                 }
                 written = self.bridge.pen.finish(), if is_busy => {
@@ -247,10 +245,16 @@ impl Session<'_> {
                 () = &mut silence, if has_room => {
                     return End::Link(format!("no line for {} ms", patience.as_millis()));
                 }
-                read = stream.read(&mut chunk), if has_room => match read {
+                read = wire.read(&mut chunk), if has_room => match read {
                     Ok(0) => return End::Link("the server closed the connection".to_owned()),
+                    Ok(count) if wire::is_tls(&chunk[..count]) => {
+                        return End::Link(wire::SPEAKS_TLS.to_owned());
+                    }
                     Ok(count) => self.lines.push(&chunk[..count]),
-                    Err(error) => return End::Link(format!("the connection broke: {error}")),
+                    Err(error) => {
+                        let why = wire::explained(&error);
+                        return End::Link(format!("the connection broke: {why}"));
+                    }
                 },
             }
         }

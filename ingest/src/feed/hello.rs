@@ -7,6 +7,7 @@ use serde::Serialize;
 use trunkline_schemas::raw::Stream;
 
 use super::lines::LINE_BYTES_MAX;
+use crate::wire::Tls;
 
 /// Most agents that are opened or closed by one line.
 pub const OBJECTS_PER_LINE_MAX: usize = 1_000;
@@ -26,9 +27,11 @@ pub struct LinkConfig {
     pub pair: usize,
     /// Addresses `host:port`: the primary, then the backup. One is followed at a time.
     pub servers: Vec<String>,
+    /// With it, connections are TLS.
+    pub tls: Option<Tls>,
     /// The DNs wanted; call monitoring has none. Of a Stat Server: the employee ids of agents.
     pub dns: Vec<String>,
-    /// How long connecting and saying hello may take.
+    /// How long connecting may take, and each of a TLS handshake and saying hello.
     pub connect_timeout: Duration,
     /// How long a server may say nothing at all, not even that it lives, before it is given up.
     pub silence_timeout: Duration,

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use trunkline_schemas::RawKind;
 
@@ -45,6 +46,8 @@ pub struct LinkStatus {
     pub(super) gaps: AtomicU64,
     pub(super) reconnects: AtomicU64,
     pub(super) write_errors: AtomicU64,
+    /// Why the last attempt made no connection; empty if it did.
+    pub(super) fault: watch::Sender<String>,
 }
 
 impl LinkStatus {
@@ -86,6 +89,11 @@ impl LinkStatus {
     /// Batches that could not be written.
     pub fn write_errors(&self) -> u64 {
         self.write_errors.load(Relaxed)
+    }
+
+    /// Why the last attempt made no connection, with the server; empty if it did.
+    pub fn fault(&self) -> watch::Receiver<String> {
+        self.fault.subscribe()
     }
 
     fn count(&self, written: &Counts) {

@@ -1,17 +1,15 @@
 //! The connections of the reporting engine: it goes to each Interaction Server in turn, writes down
 //! what it says, and only then tells it what follows from that.
 
-use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::AsyncReadExt;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use trunkline_schemas::raw::Stream;
 use trunkline_schemas::{RawEvent, RawKind};
@@ -22,6 +20,7 @@ use crate::feed::{
     Backoff, Body, Clock, FeedLine, LineContext, Lines, LinkStatus, Pen, Place, RawOut, WriteError,
     Writer, dead_letter, dead_letter_long, translate,
 };
+use crate::wire::{self, Tls, Wire};
 
 /// Most bytes taken from a connection at once.
 const READ_BYTES_MAX: usize = 64 << 10;
@@ -42,9 +41,11 @@ pub struct ReportingConfig {
     pub domain: String,
     /// The Interaction Servers, `host:port`, in the order in which they are connected.
     pub servers: Vec<String>,
+    /// With it, connections are TLS.
+    pub tls: Option<Tls>,
     /// From states to statuses.
     pub rule: CapacityRule,
-    /// How long connecting may take.
+    /// How long connecting may take, and a TLS handshake.
     pub connect_timeout: Duration,
     /// A server that says nothing for so long is given up.
     pub silence_timeout: Duration,
@@ -282,7 +283,9 @@ impl Connection {
         while !stop.is_cancelled() {
             let (why, has_spoken) = self.attempt(&stop).await;
             let (link, server) = (self.config.link(self.server), &self.address());
-            tracing::info!(link, server, why, "the Interaction Server is not connected");
+            if !stop.is_cancelled() {
+                tracing::warn!(link, server, why, "the Interaction Server is not connected");
+            }
             if self.heard.send((self.server, Heard::Lost(why))).await.is_err() {
                 return;
             }
@@ -303,16 +306,14 @@ impl Connection {
 
     /// One connection: why it ended, and whether the server said anything.
     async fn attempt(&self, stop: &CancellationToken) -> (String, bool) {
-        let connecting = TcpStream::connect(self.address());
+        let (tls, patience) = (self.config.tls.as_ref(), self.config.connect_timeout);
         let connected = tokio::select! {
             biased;
             () = stop.cancelled() => return ("the bridge stops".to_owned(), false),
-            connected = timeout(self.config.connect_timeout, connecting) => {
-                connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            }
+            connected = wire::connect(self.address(), tls, patience) => connected,
         };
-        let stream = match connected {
-            Ok(stream) => stream,
+        let wire = match connected {
+            Ok(wire) => wire,
             Err(error) => return (format!("it cannot be connected: {error}"), false),
         };
         let (tell, told) = mpsc::channel(TOLD_MAX);
@@ -320,13 +321,13 @@ impl Connection {
             return ("the bridge stops".to_owned(), false);
         }
         let mut has_spoken = false;
-        let why = self.talk(stream, told, &mut has_spoken, stop).await;
+        let why = self.talk(wire, told, &mut has_spoken, stop).await;
         (why, has_spoken)
     }
 
     async fn talk(
         &self,
-        mut stream: TcpStream,
+        mut wire: Wire,
         mut told: mpsc::Receiver<String>,
         has_spoken: &mut bool,
         stop: &CancellationToken,
@@ -341,16 +342,19 @@ impl Connection {
                 () = &mut silence => return format!("no line for {} ms", patience.as_millis()),
                 line = told.recv() => {
                     let Some(line) = line else { return "it was given up".to_owned() };
-                    let told = timeout(patience, stream.write_all(line.as_bytes())).await;
-                    match told.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-                        Ok(()) => {}
-                        Err(error) => return format!("it cannot be told anything: {error}"),
+                    if let Err(error) = wire::tell(&mut wire, &line, patience).await {
+                        return format!("it cannot be told anything: {error}");
                     }
                 }
-                read = stream.read(&mut chunk) => match read {
+                read = wire.read(&mut chunk) => match read {
                     Ok(0) => return "the server closed the connection".to_owned(),
+                    Ok(count) if wire::is_tls(&chunk[..count]) => {
+                        return wire::SPEAKS_TLS.to_owned();
+                    }
                     Ok(count) => lines.push(&chunk[..count]),
-                    Err(error) => return format!("the connection broke: {error}"),
+                    Err(error) => {
+                        return format!("the connection broke: {}", wire::explained(&error));
+                    }
                 },
             }
             while let Some(line) = lines.next_line() {

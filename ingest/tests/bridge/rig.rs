@@ -196,6 +196,7 @@ pub(crate) fn config(servers: Vec<String>) -> LinkConfig {
         role: Stream::Call,
         pair: 0,
         servers,
+        tls: None,
         dns: Vec::new(),
         connect_timeout: PATIENCE,
         silence_timeout: PATIENCE,

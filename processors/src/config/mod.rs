@@ -261,6 +261,10 @@ impl Processor for ConfigProcessor {
     }
 
     fn rehold(&mut self, _: &Stored) {}
+
+    fn noticed(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
 }
 
 /// A record of `raw.configdb`.

@@ -74,6 +74,9 @@ pub struct Party {
     pub remote: bool,
     /// Its agent has another call, which goes first (seed 003, unsupported scenario 5).
     pub busy: bool,
+    /// Employee id of that agent, who is on the phone all the same.
+    #[serde(default)]
+    pub second: Option<String>,
     /// When and why it left.
     pub left: Option<(i64, Leaving)>,
 }

@@ -31,9 +31,11 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Forgets all rows: an announcement begins.
-    pub fn clear(&mut self) {
-        *self = Self { complete: self.complete, ..Self::default() };
+    /// All that these rows say, and no other.
+    pub fn of<'a>(rows: impl Iterator<Item = &'a DirectoryRow>) -> Self {
+        let mut directory = Self { complete: true, ..Self::default() };
+        rows.for_each(|row| directory.put(row.clone()));
+        directory
     }
 
     /// Takes a row.
@@ -44,9 +46,12 @@ impl Directory {
             }
             DirectoryRow::Agent(agent) => {
                 if let Some(old) = self.agents.remove(&agent.employee_id) {
-                    old.logins.iter().for_each(|login| {
-                        self.at.remove(login);
-                    });
+                    // Somebody else may have been put at one of these already.
+                    for login in &old.logins {
+                        if self.at.get(login).is_some_and(|at| at.employee_id == old.employee_id) {
+                            self.at.remove(login);
+                        }
+                    }
                 }
                 for login in &agent.logins {
                     let at = AgentAt {

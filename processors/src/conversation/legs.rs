@@ -252,9 +252,11 @@ fn joining(
     let busy = person.as_ref().and_then(|person| context.busy.get(person));
     let busy = busy.is_some_and(|with| *with != conversation.id);
     let agent = agent_at(context, &dn, switch, event.at_ms);
-    let agent = agent.filter(|_| kind == PartyKind::Extension && !busy);
+    let agent = agent.filter(|_| kind == PartyKind::Extension);
+    let second = agent.as_ref().filter(|_| busy).map(|agent| agent.employee_id.clone());
+    let agent = agent.filter(|_| !busy);
     let (call, state, remote) = (call.to_owned(), PartyState::from_bits(0), remote.is_some());
-    Party { id, call, dn, kind, state, agent, person, remote, busy, left: None }
+    Party { id, call, dn, kind, state, agent, person, remote, busy, second, left: None }
 }
 
 /// Who is at a DN: who logged in there last; where no fact says, whom the configuration has there.

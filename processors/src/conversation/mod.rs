@@ -12,12 +12,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use trunkline_schemas::codec::{self, CodecError};
 use trunkline_schemas::raw::Stream;
+use trunkline_schemas::record::TRACE_HEADER;
 use trunkline_schemas::time::iso_millis;
 use trunkline_schemas::topics::{
     COMMAND_CONVERSATION, DEAD_CONVERSATION, OUTCOME_CONVERSATION, SEGMENT,
 };
 use trunkline_schemas::{DirectoryRow, Offset, RawEvent, RawKind, Record, Stored, Topic, ids};
 
+use crate::rows::{Announcement, Rows};
 use crate::{Effects, Processor};
 
 pub mod call;
@@ -49,6 +51,7 @@ use gravestone::{Gravestone, NameKind};
 use legs::Input;
 use logins::Logins;
 use order::{Held, Number, Order, Streams};
+use phone::Phones;
 use reason::Reason;
 use relay::working;
 use tell::{Teller, Told};
@@ -108,6 +111,8 @@ pub struct Counters {
     pub gravestones: u64,
     /// Events that wait for their order.
     pub waiting: u64,
+    /// Call and VQ events that came when something newer had been decided.
+    pub late: u64,
 }
 
 /// The processor of one routing domain.
@@ -124,12 +129,13 @@ pub struct ConversationProcessor {
     due: BTreeSet<(i64, Arc<str>)>,
     /// Which conversation a person is busy with, by DN and switch.
     busy: BTreeMap<String, String>,
+    /// Who is in which calls; empty where nobody is told.
+    phones: Phones,
     logins: Logins,
     /// Conversations that wait for the end of an agent's after-call work, by employee id.
     working: BTreeMap<String, BTreeSet<String>>,
     changed: BTreeSet<String>,
-    rows_changed: BTreeMap<String, Option<DirectoryRow>>,
-    row_keys: BTreeSet<String>,
+    rows: Rows,
     effects: Effects,
     told: Told,
     counters: Counters,
@@ -152,6 +158,7 @@ struct Meta {
     copies: Copies,
     streams: Streams,
     directory_complete: bool,
+    announced: Announcement,
 }
 
 /// What the value of a conversation is once it is over.
@@ -182,11 +189,11 @@ impl ConversationProcessor {
             aliases: Aliases::default(),
             due: BTreeSet::new(),
             busy: BTreeMap::new(),
+            phones: Phones::default(),
             logins: Logins::default(),
             working: BTreeMap::new(),
             changed: BTreeSet::new(),
-            rows_changed: BTreeMap::new(),
-            row_keys: BTreeSet::new(),
+            rows: Rows::default(),
             effects: Effects::default(),
             told: Told::default(),
             counters: Counters::default(),
@@ -208,6 +215,7 @@ impl ConversationProcessor {
             conversations: self.conversations.len() as u64,
             gravestones: self.gravestones.len() as u64,
             waiting: self.order.len() as u64,
+            late: self.order.late(),
             ..self.counters
         }
     }
@@ -228,23 +236,21 @@ impl ConversationProcessor {
             }
             RawKind::AgentFact => self.take_fact(stored, &raw),
             RawKind::Tick | RawKind::CallFact => {}
-            RawKind::DirectoryStart => {
-                self.directory.clear();
-                let keys = std::mem::take(&mut self.row_keys);
-                self.rows_changed.extend(keys.into_iter().map(|key| (key, None)));
-            }
+            RawKind::DirectoryStart => self.rows.begin(&raw.payload),
             RawKind::DirectoryRow => self.take_row(stored, &raw),
-            RawKind::DirectoryEnd => self.directory.complete = true,
+            RawKind::DirectoryEnd => {
+                if self.rows.end(&raw.payload) {
+                    self.directory = Directory::of(self.rows.iter());
+                }
+            }
         }
     }
 
     fn take_row(&mut self, stored: &Stored, raw: &RawEvent) {
         match serde_json::from_slice::<DirectoryRow>(&raw.payload) {
             Ok(row) => {
-                let key = row_key(&row);
                 self.directory.put(row.clone());
-                self.row_keys.insert(key.clone());
-                self.rows_changed.insert(key, Some(row));
+                self.rows.put(row_key(&row), row);
             }
             Err(e) => {
                 let why = format!("a directory row is unreadable: {e}");
@@ -314,12 +320,12 @@ impl ConversationProcessor {
         let (id, twin) = self.unite(id, event);
         let sibling = sibling.or(twin);
         if self.gravestones.contains_key(id.as_str()) {
-            return self.come_late(&id, event);
+            self.come_late(&id, event);
+            return self.relay(event.at_ms, &event.place);
         }
         let Some(mut conversation) = self.take_out(&id) else { return };
         // A record that makes the machine panic must leave the conversation as it was (law 11).
         let before = conversation.clone();
-        let calls = self.calls(&conversation);
         let told_before = self.told.mark();
         let panicked = catch_unwind(AssertUnwindSafe(|| {
             self.apply_to(&mut conversation, event, sibling.as_deref());
@@ -332,10 +338,12 @@ impl ConversationProcessor {
                 flow::suspend(teller, event.at_ms, Reason::Poisoned);
             });
         }
+        if let Some(context) = stored.record.header(TRACE_HEADER) {
+            self.told.traced_since(told_before, context);
+        }
         conversation.touched_ms = self.streams.now_ms;
-        let now = self.calls(&conversation);
-        self.relay(&calls, &now, event.at_ms, &event.place);
         self.put_back(conversation);
+        self.relay(event.at_ms, &event.place);
     }
 
     fn apply_to(&mut self, conversation: &mut Conversation, event: &Event, sibling: Option<&str>) {
@@ -470,6 +478,7 @@ impl ConversationProcessor {
     /// Takes a conversation out of every index but its names; [`Self::put_back`] puts it in again.
     fn take_out(&mut self, id: &str) -> Option<Conversation> {
         let conversation = self.conversations.remove(id)?;
+        self.phones.take(&conversation);
         self.due.remove(&(self.next_due(&conversation), id.into()));
         for person in busy(&conversation) {
             if self.busy.get(person).is_some_and(|with| with == id) {
@@ -494,6 +503,9 @@ impl ConversationProcessor {
             return self.lay(conversation.id.into(), gravestone);
         }
         self.due.insert((self.next_due(&conversation), conversation.id.as_str().into()));
+        if self.settings.relay_calls {
+            self.phones.put(&conversation);
+        }
         for person in busy(&conversation) {
             self.busy.entry(person.clone()).or_insert_with(|| conversation.id.clone());
         }
@@ -555,8 +567,7 @@ impl ConversationProcessor {
                 self.put_back(conversation);
             } else if matches!(conversation.flow, Flow::Ended | Flow::Ignored) {
                 // Nobody is in a call that is forgotten, though its end was never heard of.
-                let calls = self.calls(&conversation);
-                self.relay(&calls, &BTreeMap::new(), at_ms.max(conversation.newest_ms), &place);
+                self.relay(at_ms.max(conversation.newest_ms), &place);
                 self.aliases.forget(&conversation);
                 self.changed.insert(id.to_string());
             } else {
@@ -584,6 +595,7 @@ impl ConversationProcessor {
             copies: self.copies.clone(),
             streams: self.streams.clone(),
             directory_complete: self.directory.complete,
+            announced: self.rows.announcement(),
         };
         json(&meta)
     }
@@ -605,8 +617,12 @@ impl Processor for ConversationProcessor {
 
     fn drain(&mut self) -> Effects {
         let told = std::mem::take(&mut self.told);
-        for command in &told.commands {
+        for (at, command) in told.commands.iter().enumerate() {
             self.write(COMMAND_CONVERSATION, &command.conversation_id, command);
+            let written = self.effects.outputs.last_mut();
+            if let (Some(context), Some((_, record))) = (told.traces.get(&at), written) {
+                record.set_header(TRACE_HEADER, context.clone());
+            }
         }
         for segment in &told.segments {
             self.write(SEGMENT, &segment.call_uuid, segment);
@@ -615,8 +631,8 @@ impl Processor for ConversationProcessor {
             self.write(OUTCOME_CONVERSATION, &outcome.conversation_id, outcome);
         }
         let mut effects = std::mem::take(&mut self.effects);
-        for (key, row) in std::mem::take(&mut self.rows_changed) {
-            effects.state.push((format!("{ROW}{key}").into_bytes(), row.as_ref().map(json)));
+        for (key, row) in self.rows.changes() {
+            effects.state.push((format!("{ROW}{key}").into_bytes(), row));
         }
         for id in std::mem::take(&mut self.changed) {
             let over = || Some(json(&Over { gravestone: self.gravestones.get(id.as_str())? }));
@@ -643,20 +659,23 @@ impl Processor for ConversationProcessor {
             self.copies = meta.copies;
             self.streams = meta.streams;
             self.directory.complete = meta.directory_complete;
+            self.rows.restore_announcement(meta.announced);
         } else if let Some(id) = key.strip_prefix(CALL).filter(|_| value.starts_with(OVER)) {
             let over: Over<Gravestone> = serde_json::from_slice(value).map_err(bad)?;
             self.lay(id.into(), over.gravestone);
         } else if key.starts_with(CALL) {
             let conversation: Conversation = serde_json::from_slice(value).map_err(bad)?;
             self.put_back(conversation);
-            self.changed.clear(); // what was read is no change
+            // What was read is no change.
+            self.changed.clear();
+            self.phones.changes();
         } else if let Some(block) = key.strip_prefix(HELD) {
             let held: Vec<Held> = serde_json::from_slice(value).map_err(bad)?;
             let block = block.parse().map_err(|e| format!("state key {key}: {e}"))?;
             self.order.expect(block, held);
         } else if let Some(row_key) = key.strip_prefix(ROW) {
-            self.directory.put(serde_json::from_slice(value).map_err(bad)?);
-            self.row_keys.insert(row_key.to_owned());
+            let row = self.rows.restore(row_key, value).map_err(bad)?;
+            self.directory.put(row.clone());
         } else if !self.logins.restore(&key, value).map_err(bad)? {
             return Err(format!("state key {key} is of no kind that there is"));
         }
@@ -678,6 +697,16 @@ impl Processor for ConversationProcessor {
             let number = number_of(&pending.raw);
             self.order.push(&self.streams, (&stream, number), at_us, at, pending);
         }
+    }
+
+    fn noticed(&self) -> Vec<(&'static str, u64)> {
+        let Counters { copies, future_times, unknown_calls, late, .. } = self.counters();
+        vec![
+            ("copy", copies),
+            ("future_time", future_times),
+            ("unknown_call", unknown_calls),
+            ("late_stream", late),
+        ]
     }
 }
 

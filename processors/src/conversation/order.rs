@@ -1,11 +1,11 @@
-//! *Order*: puts the events of three independent streams into one order before anything is decided.
+//! *Order*: puts the events of independent streams into one order before anything is decided.
 //!
-//! Call monitoring, VQ and Extension events come over separate connections, even from separate
-//! servers: there is no order across them (call-models section 1, rule 12). An event waits until
-//! the streams that could still give something older have passed its time, and at most W of stream
-//! time. So a busy site waits milliseconds, a quiet one W, and with a skew within W the order in
-//! which the streams were read changes nothing. Timers run on stream time; the switch's clock only
-//! orders.
+//! Call monitoring, VQ and Extension events come over separate connections, and those of each site
+//! from its own servers: there is no order across them (call-models section 1, rule 12). An event
+//! waits until the streams that could still give something older have passed its time, and at most
+//! W of stream time. So a busy site waits milliseconds, a quiet one W, and with a skew within W the
+//! order in which the streams were read changes nothing. Timers run on stream time; the switch's
+//! clock only orders.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -146,20 +146,20 @@ impl Streams {
         role(Stream::Call) && role(Stream::Vq)
     }
 
-    /// Whether every stream that an event of this role waits for has passed this time.
-    fn passed(&self, role: Stream, at_us: i64) -> bool {
-        let others: &[Stream] = match role {
-            Stream::Call => &[Stream::Vq],
-            Stream::Vq => &[Stream::Call],
-            Stream::Ext | Stream::Dn | Stream::Stat | Stream::AgentState | Stream::Interaction => {
-                &[Stream::Call, Stream::Vq]
-            }
-        };
-        others.iter().all(|other| {
-            let mut streams = self.passed.iter().filter(|((_, s), _)| s == other).peekable();
-            streams.peek().is_some() && streams.all(|(_, passed)| *passed > at_us)
+    /// Whether every stream that an event of this one waits for has passed this time: the call and
+    /// VQ streams of all servers but its own, for a call goes on at other sites.
+    fn passed(&self, server: &str, own: Stream, at_us: i64) -> bool {
+        [Stream::Call, Stream::Vq].iter().all(|role| {
+            let of_role = self.passed.iter().filter(|((_, stream), _)| stream == role);
+            let mut others = of_role.filter(|((s, _), _)| own != *role || s != server).peekable();
+            (own == *role || others.peek().is_some()) && others.all(|(_, passed)| *passed > at_us)
         })
     }
+}
+
+/// Whether others wait for the events of such a stream.
+fn orders(role: Stream) -> bool {
+    matches!(role, Stream::Call | Stream::Vq)
 }
 
 /// The place of an event in the one order: switch time (never back within its stream), then role,
@@ -201,6 +201,10 @@ pub struct Order<T> {
     /// Blocks that changed, and blocks that somebody keeps.
     touched: BTreeSet<Offset>,
     kept: BTreeSet<Offset>,
+    /// The greatest time of a call or VQ event that waits no more, and how many came after it with
+    /// a smaller one.
+    decided_us: i64,
+    late: u64,
 }
 
 impl<T> Order<T> {
@@ -214,6 +218,8 @@ impl<T> Order<T> {
             expected: BTreeMap::new(),
             touched: BTreeSet::new(),
             kept: BTreeSet::new(),
+            decided_us: i64::MIN,
+            late: 0,
         }
     }
 
@@ -232,6 +238,11 @@ impl<T> Order<T> {
     /// How many wait.
     pub fn len(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// How many call and VQ events came after something newer of another stream was decided.
+    pub fn late(&self) -> u64 {
+        self.late
     }
 
     /// Whether none waits.
@@ -265,6 +276,7 @@ impl<T> Order<T> {
         let now = Since { running_ms: streams.running_ms, recorded_ms: streams.recorded_ms };
         self.since.insert(at, self.expected.remove(&at).unwrap_or(now));
         self.touched.insert(at.div_euclid(BLOCK));
+        self.late += u64::from(orders(stream.1) && at_us < self.decided_us);
         self.waiting.insert((at_us, stream.1, stream.0.clone(), at), item);
     }
 
@@ -275,15 +287,18 @@ impl<T> Order<T> {
 
     /// The next event in order, once nothing older can come or it has waited long enough.
     pub fn pop(&mut self, streams: &Streams) -> Option<T> {
-        let (place, _) = self.waiting.first_key_value()?;
-        let at = place.3;
-        let due = streams.passed(place.1, place.0)
+        let ((at_us, role, server, at), _) = self.waiting.first_key_value()?;
+        let at = *at;
+        let due = streams.passed(server, *role, *at_us)
             || self.since.get(&at).is_none_or(|since| {
                 streams.running_ms - since.running_ms > self.wait_ms
                     || streams.recorded_ms - since.recorded_ms > WAIT_MAX_MS
             });
         if !due {
             return None;
+        }
+        if orders(*role) {
+            self.decided_us = self.decided_us.max(*at_us);
         }
         self.since.remove(&at);
         self.touched.insert(at.div_euclid(BLOCK));
@@ -356,6 +371,38 @@ mod tests {
         streams.seen("vq", &vq, (1, 7), 100);
         let found: Vec<_> = std::iter::from_fn(|| order.pop(&streams)).collect();
         assert_eq!(found, [1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn what_comes_after_something_newer_was_decided_is_late() {
+        let mut streams = Streams::default();
+        let key = |server: &str, stream| (server.to_owned(), stream);
+        let (here, there) = (key("s1", Stream::Call), key("s2", Stream::Call));
+        let (vq, ext) = (key("s1", Stream::Vq), key("s1", Stream::Ext));
+        // Events by number and time, the VQ's last, of a stream; whether one waits W for the rest.
+        let mut order = Order::new(2_000);
+        let mut offset = 0;
+        let mut push = |order: &mut Order<i64>, streams: &mut Streams, key, at_us| {
+            offset += 1;
+            streams.seen("link", key, (1, offset), at_us);
+            order.push(streams, (key, (1, offset)), at_us, offset, at_us);
+        };
+        push(&mut order, &mut streams, &there, 5);
+        push(&mut order, &mut streams, &here, 10);
+        push(&mut order, &mut streams, &vq, 20);
+        let popped = |order: &mut Order<i64>, streams: &Streams| -> Vec<i64> {
+            std::iter::from_fn(|| order.pop(streams)).collect()
+        };
+        assert_eq!(popped(&mut order, &streams), [5], "the other site may say something older");
+        push(&mut order, &mut streams, &there, 8);
+        assert_eq!((popped(&mut order, &streams), order.late()), (vec![8], 0));
+        streams.running_ms += 2_001;
+        assert_eq!(popped(&mut order, &streams), [10, 20], "after W");
+        // What Extension events say is waited for by nobody.
+        push(&mut order, &mut streams, &ext, 9);
+        assert_eq!(order.late(), 0);
+        push(&mut order, &mut streams, &there, 9);
+        assert_eq!(order.late(), 1);
     }
 
     #[test]

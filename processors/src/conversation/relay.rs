@@ -1,13 +1,10 @@
 //! What the two processors tell each other: facts of agents come in, calls go out.
 
-use std::collections::BTreeMap;
-
-use trunkline_schemas::raw::PhoneCall;
 use trunkline_schemas::topics::RAW_AGENT;
 use trunkline_schemas::{AgentFact, CallFact, RawEvent, RawKind, Stored};
 
 use super::call::Conversation;
-use super::{ConversationProcessor, flow, json, phone};
+use super::{ConversationProcessor, flow, json};
 
 impl ConversationProcessor {
     /// Takes what the presence processor relays.
@@ -28,21 +25,9 @@ impl ConversationProcessor {
         }
     }
 
-    /// Who is in a call of a conversation, where that is told.
-    pub(super) fn calls(&self, conversation: &Conversation) -> BTreeMap<String, PhoneCall> {
-        let relays = self.settings.relay_calls;
-        if relays { phone::calls(conversation) } else { BTreeMap::new() }
-    }
-
     /// Tells the presence processor what has changed on the phone.
-    pub(super) fn relay(
-        &mut self,
-        before: &BTreeMap<String, PhoneCall>,
-        after: &BTreeMap<String, PhoneCall>,
-        at_ms: i64,
-        cause: &str,
-    ) {
-        for (employee_id, call) in phone::changes(before, after) {
+    pub(super) fn relay(&mut self, at_ms: i64, cause: &str) {
+        for (employee_id, call) in self.phones.changes() {
             let now_us = self.streams.now_ms.saturating_mul(1_000);
             let fact = CallFact { employee_id, call, at_ms, cause: cause.to_owned() };
             let raw = RawEvent {

@@ -1,6 +1,8 @@
 //! Turns decisions about a conversation into commands: ids, order and strictly increasing times
 //! (DESIGN laws 5 and 8).
 
+use std::collections::BTreeMap;
+
 use trunkline_schemas::command::{
     CommunicationAnswered, CommunicationDispositionApplied, CommunicationEnded, ConsultTransfer,
     ConversationCommand, DisconnectType, EndConsultTransfer, EndTransfer, ExternalEstablished,
@@ -27,6 +29,8 @@ pub struct Told {
     pub segments: Vec<Segment>,
     /// Calls and parties left out.
     pub outcomes: Vec<Outcome>,
+    /// Trace contexts of the records that caused commands, by the place of the command.
+    pub traces: BTreeMap<usize, Vec<u8>>,
 }
 
 impl Told {
@@ -40,6 +44,11 @@ impl Told {
         self.commands.truncate(commands);
         self.segments.truncate(segments);
         self.outcomes.truncate(outcomes);
+    }
+
+    /// What was commanded since then was caused by a record with this trace context.
+    pub fn traced_since(&mut self, [commands, ..]: [usize; 3], context: &[u8]) {
+        self.traces.extend((commands..self.commands.len()).map(|at| (at, context.to_vec())));
     }
 }
 

@@ -18,6 +18,7 @@ use trunkline_schemas::{
     PresenceOutcome, RawEvent, RawKind, Record, RoutingStatus, Stored, SystemPresence, codec, ids,
 };
 
+use crate::rows::{Announcement, Rows};
 use crate::{Effects, Processor};
 
 pub mod agent;
@@ -119,18 +120,10 @@ struct Meta {
     directory_complete: bool,
     /// Last number of each link that numbers its records.
     numbers: BTreeMap<String, (i64, i64)>,
-    /// Number of the announcement that began last.
-    announcement: u64,
+    /// The announcement of the directory that began last.
+    announced: Announcement,
     /// The links that ever told anything, by their place.
     links: Vec<String>,
-}
-
-/// A row, and the announcement that told it last.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct KeptRow {
-    announcement: u64,
-    row: DirectoryRow,
 }
 
 const META: &str = "meta";
@@ -142,14 +135,13 @@ pub struct PresenceProcessor {
     domain: String,
     settings: Settings,
     directory: Directory,
-    rows: BTreeMap<String, KeptRow>,
+    rows: Rows,
     agents: BTreeMap<String, Kept>,
     /// Who logged in last at a DN, and what the event called the agent.
     logins: BTreeMap<DnAt, (String, Option<String>)>,
     due: BTreeSet<(i64, String)>,
     meta: Meta,
     changed: BTreeSet<String>,
-    rows_changed: BTreeSet<String>,
     is_dirty: bool,
     effects: Effects,
     counters: Counters,
@@ -162,13 +154,12 @@ impl PresenceProcessor {
             domain: domain.to_owned(),
             settings,
             directory: Directory::default(),
-            rows: BTreeMap::new(),
+            rows: Rows::default(),
             agents: BTreeMap::new(),
             logins: BTreeMap::new(),
             due: BTreeSet::new(),
             meta: Meta::default(),
             changed: BTreeSet::new(),
-            rows_changed: BTreeSet::new(),
             is_dirty: false,
             effects: Effects::default(),
             counters: Counters::default(),
@@ -195,9 +186,9 @@ impl PresenceProcessor {
             RawKind::Gap => {
                 self.meta.numbers.remove(&raw.link);
             }
-            RawKind::DirectoryStart => self.meta.announcement += 1,
+            RawKind::DirectoryStart => self.rows.begin(&raw.payload),
             RawKind::DirectoryRow => self.take_row(stored, raw),
-            RawKind::DirectoryEnd => self.end_announcement(),
+            RawKind::DirectoryEnd => self.end_announcement(&raw.payload),
         }
     }
 
@@ -214,26 +205,21 @@ impl PresenceProcessor {
         if let DirectoryRow::Agent(agent) = &row {
             self.show_to_user(&agent.employee_id, &stored.place());
         }
-        self.rows_changed.insert(key.clone());
-        self.rows.insert(key, KeptRow { announcement: self.meta.announcement, row });
+        self.rows.put(key, row);
     }
 
     /// Rows that were not announced again are gone.
-    fn end_announcement(&mut self) {
-        let is_old = |row: &KeptRow| row.announcement < self.meta.announcement;
-        let old = self.rows.iter().filter(|(_, row)| is_old(row));
-        let gone: Vec<String> = old.map(|(key, _)| key.clone()).collect();
-        for key in gone {
-            self.rows.remove(&key);
-            self.rows_changed.insert(key);
+    fn end_announcement(&mut self, name: &[u8]) {
+        if !self.rows.end(name) {
+            return;
         }
         let left: Vec<String> = self
             .directory
             .agents()
-            .filter(|agent| !self.rows.contains_key(&agent_row_key(agent)))
+            .filter(|agent| !self.rows.has(&agent_row_key(agent)))
             .cloned()
             .collect();
-        self.directory = Directory::of(self.rows.values().map(|kept| &kept.row));
+        self.directory = Directory::of(self.rows.iter());
         for employee_id in left {
             self.forget(&employee_id);
         }
@@ -589,8 +575,7 @@ impl Processor for PresenceProcessor {
 
     fn drain(&mut self) -> Effects {
         let mut effects = std::mem::take(&mut self.effects);
-        for key in std::mem::take(&mut self.rows_changed) {
-            let value = self.rows.get(&key).map(json);
+        for (key, value) in self.rows.changes() {
             effects.state.push((format!("{ROW}{key}").into_bytes(), value));
         }
         for employee_id in std::mem::take(&mut self.changed) {
@@ -599,6 +584,7 @@ impl Processor for PresenceProcessor {
         }
         if std::mem::take(&mut self.is_dirty) {
             self.meta.directory_complete = self.directory.complete;
+            self.meta.announced = self.rows.announcement();
             effects.state.push((META.as_bytes().to_vec(), Some(json(&self.meta))));
         }
         effects
@@ -610,14 +596,14 @@ impl Processor for PresenceProcessor {
         if key == META {
             self.meta = serde_json::from_slice(value).map_err(bad)?;
             self.directory.complete = self.meta.directory_complete;
+            self.rows.restore_announcement(self.meta.announced.clone());
         } else if let Some(employee_id) = key.strip_prefix(AGENT) {
             let kept: Kept = serde_json::from_slice(value).map_err(bad)?;
             self.put_back(employee_id, kept);
             self.changed.clear(); // what was read is no change
         } else if let Some(row_key) = key.strip_prefix(ROW) {
-            let kept: KeptRow = serde_json::from_slice(value).map_err(bad)?;
-            self.directory.put(kept.row.clone());
-            self.rows.insert(row_key.to_owned(), kept);
+            let row = self.rows.restore(row_key, value).map_err(bad)?;
+            self.directory.put(row.clone());
         } else {
             return Err(format!("state key {key} is not one of {META}, {AGENT}* and {ROW}*"));
         }
@@ -629,6 +615,10 @@ impl Processor for PresenceProcessor {
     }
 
     fn rehold(&mut self, _: &Stored) {}
+
+    fn noticed(&self) -> Vec<(&'static str, u64)> {
+        vec![("copy", self.counters.copies), ("late_reason", self.counters.late_reasons)]
+    }
 }
 
 /// Whether another link told the same; if not, it is remembered.

@@ -192,6 +192,12 @@ impl Feed {
         self.record(&RawEvent { payload, ..self.bare(RawKind::AgentFact) });
     }
 
+    /// Gives a part of an announcement of the directory.
+    pub fn announced(&mut self, at_ms: i64, kind: RawKind, payload: Vec<u8>) {
+        self.pass(at_ms);
+        self.record(&RawEvent { payload, ..self.bare(kind) });
+    }
+
     /// Gives a line; stream time is the greatest event time given.
     pub fn line(&mut self, line: &Line) {
         self.pass(line.at_ms);

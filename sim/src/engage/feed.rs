@@ -13,28 +13,22 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpListener;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
+use super::Near;
 use super::event::Role;
+use crate::door::{Present, Wire, refuse, send};
 
 /// Longest line of the protocol.
 const LINE_BYTES_MAX: u64 = (1 << 20) + (4 << 10);
-/// Clients of one server at a time.
-const CLIENTS_MAX: usize = 64;
 /// How long a client may take to say hello.
 const HELLO_WAIT: Duration = Duration::from_secs(10);
 /// A line is sent at least this often.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(1);
-/// After an error line the client gets this long to read it and close.
-const FAREWELL_WAIT: Duration = Duration::from_secs(1);
-/// Pause after the system refused to accept a connection.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Entries looked at, and bytes collected, in one go.
 const SCAN_ENTRIES_MAX: usize = 4_096;
 const SEND_BYTES_MAX: usize = 64 << 10;
@@ -108,51 +102,16 @@ impl Server {
     }
 }
 
-/// Serves the clients of a server until the token is cancelled. `present` counts the clients that
-/// said hello and are still there.
-pub(super) async fn serve(
-    listener: TcpListener,
-    server: Arc<Server>,
-    present: Arc<watch::Sender<usize>>,
-    stop: CancellationToken,
-) {
-    let places = Arc::new(Semaphore::new(CLIENTS_MAX));
-    let clients = TaskTracker::new();
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            () = server.ended.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, address) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(server = server.name, %error, "cannot accept a client");
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let place = Arc::clone(&places).try_acquire_owned();
-        let (server, present) = (Arc::clone(&server), Arc::clone(&present));
-        let stop = stop.clone();
-        clients.spawn(async move {
-            let (reader, writer) = stream.into_split();
-            let client = Client { server, reader: BufReader::new(reader), writer };
-            let work = async {
-                match place {
-                    Ok(_place) => client.attend(&present).await,
-                    Err(_) => client.refuse("too many clients").await,
-                }
-            };
-            // A client that goes away is nothing to worry about.
-            if let Some(Err(error)) = stop.run_until_cancelled(work).await {
-                tracing::debug!(%address, %error, "a client went away");
-            }
-        });
-    }
-    drop(listener);
-    clients.close();
-    clients.wait().await;
+/// Serves the clients of a server until it ends.
+pub(super) async fn serve(listener: TcpListener, server: Arc<Server>, near: Near) {
+    let Near { door, present, stop, .. } = near;
+    let ended = server.ended.clone();
+    let attend = move |wire| {
+        let client = Client { server: Arc::clone(&server), wire: BufReader::new(wire) };
+        let present = Arc::clone(&present);
+        async move { client.attend(&present).await }
+    };
+    door.serve(listener, [&stop, &ended], attend).await;
 }
 
 #[derive(Debug, Deserialize)]
@@ -205,8 +164,7 @@ fn parse_hello(line: &[u8]) -> Result<(Hello, Option<(i64, u64)>), String> {
 
 struct Client {
     server: Arc<Server>,
-    reader: BufReader<OwnedReadHalf>,
-    writer: OwnedWriteHalf,
+    wire: BufReader<Wire>,
 }
 
 impl Client {
@@ -215,24 +173,24 @@ impl Client {
             Ok(Ok(Some(line))) => line,
             Ok(Ok(None)) => return Ok(()),
             Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
-                return self.refuse(&error.to_string()).await;
+                return refuse(self.wire, &error.to_string()).await;
             }
             Ok(Err(error)) => return Err(error),
-            Err(_) => return self.refuse("no hello in time").await,
+            Err(_) => return refuse(self.wire, "no hello in time").await,
         };
         match parse_hello(&line) {
             Ok((hello, from)) => {
                 let _present = Present::new(present);
                 self.feed(&hello, from).await
             }
-            Err(error) => self.refuse(&error).await,
+            Err(error) => refuse(self.wire, &error).await,
         }
     }
 
     /// The first line; nothing if the client left without a word.
     async fn first_line(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut line = Vec::new();
-        (&mut self.reader).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await?;
+        (&mut self.wire).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await?;
         if line.ends_with(b"\n") {
             return Ok(Some(line));
         }
@@ -279,7 +237,7 @@ impl Client {
                     if !more { return Ok(()); }
                 }
                 () = server.ended.cancelled() => return Ok(()),
-                read = self.reader.read(&mut scratch) => {
+                read = self.wire.read(&mut scratch) => {
                     if read? == 0 { return Ok(()); }
                 }
                 () = sleep_until(sent_at + KEEP_ALIVE_EVERY) => {
@@ -290,33 +248,8 @@ impl Client {
         }
     }
 
-    /// Says why, closes, and lets the client read it: closing with unread input would cut it off.
-    async fn refuse(mut self, why: &str) -> io::Result<()> {
-        self.send(&line_of(&json!({"error": why}))).await?;
-        self.writer.shutdown().await?;
-        let mut rest = tokio::io::sink();
-        let unread = tokio::io::copy(&mut self.reader, &mut rest);
-        timeout(FAREWELL_WAIT, unread).await.map_or(Ok(()), |copied| copied.map(|_| ()))
-    }
-
     async fn send(&mut self, lines: &str) -> io::Result<()> {
-        self.writer.write_all(lines.as_bytes()).await
-    }
-}
-
-/// Counts a client as present while it lives.
-struct Present<'a>(&'a watch::Sender<usize>);
-
-impl<'a> Present<'a> {
-    fn new(count: &'a watch::Sender<usize>) -> Self {
-        count.send_modify(|count| *count += 1);
-        Self(count)
-    }
-}
-
-impl Drop for Present<'_> {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
+        send(&mut self.wire, lines).await
     }
 }
 

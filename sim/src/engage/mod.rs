@@ -36,8 +36,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::door::Door;
 use crate::truth::{AgentDay, CallTruth};
 
+pub use crate::door::TlsFiles;
 pub use model::{Model, SHARES};
 pub use play::Progress;
 pub use site::{BACKUP_SERVER, SECOND_SERVER, SIP_SERVER, SWITCH, VQ_SERVER};
@@ -97,6 +99,8 @@ pub struct EngageConfig {
     /// the system chooses if this is port 0. With `everything` the primary fails on the way. Agents
     /// of recorded calls are at no switch of theirs.
     pub stat_server: Option<SocketAddr>,
+    /// By which all its servers speak TLS, if they do.
+    pub tls: Option<TlsFiles>,
 }
 
 impl Default for EngageConfig {
@@ -113,8 +117,19 @@ impl Default for EngageConfig {
             only: None,
             everything: false,
             stat_server: None,
+            tls: None,
         }
     }
+}
+
+/// What the servers of a site share.
+#[derive(Clone)]
+struct Near {
+    door: Door,
+    /// Counts the clients that said hello and are still there.
+    present: Arc<watch::Sender<usize>>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
 }
 
 /// A running site. Dropping it stops it.
@@ -157,7 +172,8 @@ struct AgentFloor {
 /// Starts a site: it listens when this returns, and plays its calls once enough clients are there.
 ///
 /// # Errors
-/// `InvalidInput` for numbers out of range; whatever the system says when it cannot listen.
+/// `InvalidInput` for numbers out of range and TLS files that are none; whatever the system says
+/// when it cannot listen.
 pub async fn start(config: EngageConfig) -> io::Result<EngageSim> {
     check(&config)?;
     let (site, calls) = calls(&config);
@@ -170,14 +186,17 @@ pub async fn start(config: EngageConfig) -> io::Result<EngageSim> {
     let floor = config.stat_server.map(|_| floor(&config, &site, &calls, begun_secs));
     let run = Arc::new(Run { site, calls, speed, beat, progress, floor });
 
-    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let present = Arc::new(watch::Sender::new(0));
+    let near = Near {
+        door: Door::new(config.tls.as_ref())?,
+        present: Arc::new(watch::Sender::new(0)),
+        stop: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+    };
     let open = async |listen, name, older_secs| {
         let listener = TcpListener::bind(listen).await?;
         let addr = listener.local_addr()?;
         let server = Arc::new(Server::new(name, started_at - older_secs));
-        let (speaks, present) = (Arc::clone(&server), Arc::clone(&present));
-        tasks.spawn(feed::serve(listener, speaks, present, stop.clone()));
+        near.tasks.spawn(feed::serve(listener, Arc::clone(&server), near.clone()));
         io::Result::Ok((server, addr))
     };
     let (sip, addr) = open(config.listen, SIP_SERVER, 0).await?;
@@ -192,21 +211,18 @@ pub async fn start(config: EngageConfig) -> io::Result<EngageSim> {
         let (second, at) = open(any_port, SECOND_SERVER, SECOND_SERVER_OLDER_SECS).await?;
         (servers.second, second_addr) = (Some(second), Some(at));
         let backup = Arc::new(Server::new(BACKUP_SERVER, started_at - BACKUP_SERVER_OLDER_SECS));
-        let present = Arc::clone(&present);
-        let made = Standby::new(any_port, backup, present, stop.clone(), tasks.clone())?;
+        let made = Standby::new(any_port, backup, near.clone())?;
         (standby, backup_addr) = (Some(made.0), Some(made.1));
     }
     let stat = match (config.stat_server, &run.floor) {
-        (Some(listen), Some(floor)) => {
-            let near = (stop.clone(), tasks.clone(), Arc::clone(&present));
-            Some(open_stat(listen, floor, started_at, near).await?)
-        }
+        (Some(listen), Some(floor)) => Some(open_stat(listen, floor, started_at, &near).await?),
         (_, _) => None,
     };
     let stat_addrs = stat.as_ref().map(|(_, addrs)| *addrs);
     let primary = stat.map(|(primary, _)| primary).filter(|_| config.everything);
     let voices = Voices::new(config.seed, &servers);
     let standbys = (standby, primary);
+    let Near { present, stop, tasks, .. } = near;
     let playing = play_when_ready(Arc::clone(&run), schedule, voices, standbys, config, present);
     let stopped = stop.clone();
     tasks.spawn(async move { stopped.run_until_cancelled(playing).await });
@@ -220,22 +236,18 @@ fn floor(config: &EngageConfig, site: &Site, calls: &[Played], begun_secs: i64) 
     AgentFloor { days, sayings, board, begun_secs, over: watch::Sender::new(false) }
 }
 
-/// What a server needs of the site.
-type Near = (CancellationToken, TaskTracker, Arc<watch::Sender<usize>>);
-
 /// Opens the Stat Server and its backup; returns the former, and where both listen.
 async fn open_stat(
     listen: SocketAddr,
     floor: &AgentFloor,
     started_at: i64,
-    (stop, tasks, present): Near,
+    near: &Near,
 ) -> io::Result<(Arc<StatServer>, (SocketAddr, SocketAddr))> {
     let open = async |listen, name, older_secs| {
         let listener = TcpListener::bind(listen).await?;
         let addr = listener.local_addr()?;
         let server = Arc::new(StatServer::new(name, started_at - older_secs, &floor.board));
-        let (speaks, present) = (Arc::clone(&server), Arc::clone(&present));
-        tasks.spawn(stat::serve(listener, speaks, present, stop.clone()));
+        near.tasks.spawn(stat::serve(listener, Arc::clone(&server), near.clone()));
         io::Result::Ok((server, addr))
     };
     let (primary, addr) = open(listen, STAT_SERVER, 0).await?;

@@ -8,10 +8,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tokio::net::TcpSocket;
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
+use super::Near;
 use super::event::{Event, Role};
 use super::feed::{self, Server};
 use super::plan::Micros;
@@ -24,33 +22,29 @@ const BACKLOG: u32 = 64;
 /// A process that keeps up with the primary and refuses clients until that fails.
 pub(super) struct Standby {
     socket: TcpSocket,
-    pub(super) server: Arc<Server>,
-    pub(super) present: Arc<watch::Sender<usize>>,
-    pub(super) stop: CancellationToken,
-    pub(super) tasks: TaskTracker,
+    server: Arc<Server>,
+    near: Near,
 }
 
 impl Standby {
     /// Takes an address; who connects to it is refused for now.
     pub(super) fn new(
-        near: SocketAddr,
+        beside: SocketAddr,
         server: Arc<Server>,
-        present: Arc<watch::Sender<usize>>,
-        stop: CancellationToken,
-        tasks: TaskTracker,
+        near: Near,
     ) -> io::Result<(Self, SocketAddr)> {
-        let socket = if near.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        socket.bind(SocketAddr::new(near.ip(), 0))?;
+        let socket = if beside.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.bind(SocketAddr::new(beside.ip(), 0))?;
         let address = socket.local_addr()?;
-        Ok((Self { socket, server, present, stop, tasks }, address))
+        Ok((Self { socket, server, near }, address))
     }
 
     /// Accepts clients from now on.
     pub(super) fn take_over(self) -> Arc<Server> {
-        let Self { socket, server, present, stop, tasks } = self;
+        let Self { socket, server, near } = self;
         match socket.listen(BACKLOG) {
             Ok(listener) => {
-                tasks.spawn(feed::serve(listener, Arc::clone(&server), present, stop));
+                near.tasks.clone().spawn(feed::serve(listener, Arc::clone(&server), near));
             }
             Err(error) => tracing::error!(%error, "the backup cannot listen"),
         }

@@ -10,18 +10,19 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
+use super::Near;
 use super::day::{Day, Doing};
 use super::feed::line_of;
 use super::plan::{Draw, MS, Micros};
 use super::play::Beat;
 use super::site::{Agent, SWITCH};
+use crate::door::{Present, Wire, refuse, send};
 
 /// The primary Stat Server.
 pub const STAT_SERVER: &str = "stat1";
@@ -30,14 +31,10 @@ pub const BACKUP_STAT_SERVER: &str = "stat1b";
 
 /// Longest line of a client.
 const LINE_BYTES_MAX: usize = (1 << 20) + (4 << 10);
-/// Clients of one server at a time.
-const CLIENTS_MAX: usize = 64;
 /// How long a client may take to say hello.
 const HELLO_WAIT: Duration = Duration::from_secs(10);
 /// A line is sent at least this often.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(1);
-/// Pause after the system refused to accept a connection.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Changes looked at in one go.
 const SCAN_MAX: usize = 4_096;
 /// The second statistic comes so much after the first, or before it, at most (real time).
@@ -252,44 +249,15 @@ impl StatServer {
     }
 }
 
-/// Serves the clients of a server until it ends. `present` counts the clients that said hello and
-/// are still there.
-pub(super) async fn serve(
-    listener: TcpListener,
-    server: Arc<StatServer>,
-    present: Arc<watch::Sender<usize>>,
-    stop: CancellationToken,
-) {
-    let places = Arc::new(Semaphore::new(CLIENTS_MAX));
-    let clients = TaskTracker::new();
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            () = server.ended.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(server = server.name, %error, "cannot accept a client");
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        let (server, present, stop) = (Arc::clone(&server), Arc::clone(&present), stop.clone());
-        clients.spawn(async move {
-            let _place = place;
-            let work = attend(stream, &server, &present);
-            // A client that goes away is nothing to worry about.
-            if let Some(Err(error)) = stop.run_until_cancelled(work).await {
-                tracing::debug!(server = server.name, %error, "a client went away");
-            }
-        });
-    }
-    drop(listener);
-    clients.close();
-    clients.wait().await;
+/// Serves the clients of a server until it ends.
+pub(super) async fn serve(listener: TcpListener, server: Arc<StatServer>, near: Near) {
+    let Near { door, present, stop, .. } = near;
+    let ended = server.ended.clone();
+    let attend = move |wire| {
+        let (server, present) = (Arc::clone(&server), Arc::clone(&present));
+        async move { self::attend(BufReader::new(wire), &server, &present).await }
+    };
+    door.serve(listener, [&stop, &ended], attend).await;
 }
 
 #[derive(Debug, Deserialize)]
@@ -312,51 +280,43 @@ enum Wish {
 }
 
 async fn attend(
-    mut stream: TcpStream,
+    mut wire: BufReader<Wire>,
     server: &StatServer,
     present: &watch::Sender<usize>,
 ) -> io::Result<()> {
-    let (reader, mut writer) = stream.split();
-    let mut reader = BufReader::new(reader);
     let mut line = Vec::new();
-    let hello = timeout(HELLO_WAIT, reader.read_until(b'\n', &mut line)).await;
+    let hello = timeout(HELLO_WAIT, wire.read_until(b'\n', &mut line)).await;
     hello.map_err(io::Error::from).and_then(|read| read)?;
     let opening: Result<Opening, _> = serde_json::from_slice(&line);
-    let mut agents = match opening {
+    let agents = match opening {
         Ok(Opening { hello }) if hello.role == "stat" => hello.agents,
-        Ok(_) | Err(_) => {
-            let why = line_of(&json!({"error": "bad hello: a Stat Server has the role stat"}));
-            writer.write_all(why.as_bytes()).await?;
-            return writer.shutdown().await;
-        }
+        Ok(_) | Err(_) => return refuse(wire, "bad hello: a Stat Server has the role stat").await,
     };
-    present.send_modify(|count| *count += 1);
-    let done = feed(server, &mut reader, &mut writer, &mut agents).await;
+    let _present = Present::new(present);
+    let done = feed(server, wire, agents).await;
     server.end_listening();
-    present.send_modify(|count| *count -= 1);
     done
 }
 
 async fn feed(
     server: &StatServer,
-    reader: &mut (impl AsyncBufReadExt + Unpin),
-    writer: &mut (impl AsyncWriteExt + Unpin),
-    agents: &mut BTreeSet<String>,
+    mut wire: BufReader<Wire>,
+    mut agents: BTreeSet<String>,
 ) -> io::Result<()> {
     let mut said = server.board.said.subscribe();
     let welcome = json!({"welcome": {
         "server": server.name, "serverStart": server.started_at, "resumed": false,
     }});
-    let (now, mut position) = server.present(agents, super::now_micros(), true);
+    let (now, mut position) = server.present(&agents, super::now_micros(), true);
     let caught_up = line_of(&json!({"caughtUp": true}));
-    writer.write_all((line_of(&welcome) + &now + &caught_up).as_bytes()).await?;
+    send(&mut wire, &(line_of(&welcome) + &now + &caught_up)).await?;
     let (mut sent_at, mut line) = (Instant::now(), Vec::new());
     loop {
-        let (lines, next) = server.read(position, agents);
+        let (lines, next) = server.read(position, &agents);
         let moved = next > position;
         position = next;
         if !lines.is_empty() {
-            writer.write_all(lines.as_bytes()).await?;
+            send(&mut wire, &lines).await?;
             sent_at = Instant::now();
         }
         if moved {
@@ -370,12 +330,12 @@ async fn feed(
             () = server.ended.cancelled() => return Ok(()),
             more = more => if !more { return Ok(()); },
             // What was read of a line stays in it if something else comes first.
-            read = reader.read_until(b'\n', &mut line) => {
+            read = wire.read_until(b'\n', &mut line) => {
                 if read? == 0 { return Ok(()); }
                 if line.ends_with(b"\n") {
-                    if let Some(opened) = wish(&line, agents)? {
+                    if let Some(opened) = wish(&line, &mut agents)? {
                         let (lines, _) = server.present(&opened, super::now_micros(), false);
-                        writer.write_all(lines.as_bytes()).await?;
+                        send(&mut wire, &lines).await?;
                         sent_at = Instant::now();
                     }
                     line.clear();
@@ -384,7 +344,7 @@ async fn feed(
                 }
             }
             () = sleep_until(sent_at + KEEP_ALIVE_EVERY) => {
-                writer.write_all(line_of(&json!({"keepAlive": true})).as_bytes()).await?;
+                send(&mut wire, &line_of(&json!({"keepAlive": true}))).await?;
                 sent_at = Instant::now();
             }
         }

@@ -47,6 +47,8 @@ pub struct GcConfig {
     pub listen: SocketAddr,
     /// HTTPS with a certificate of an authority made at the start.
     pub tls: bool,
+    /// A name its certificate is for, beside those of this machine.
+    pub tls_name: Option<String>,
     /// Id of the one OAuth client.
     pub client_id: String,
     /// Its secret.
@@ -77,6 +79,7 @@ impl Default for GcConfig {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tls: false,
+            tls_name: None,
             client_id: "simulated-client".to_owned(),
             client_secret: "simulated-secret".to_owned(),
             users: None,
@@ -104,7 +107,7 @@ pub async fn start(config: GcConfig) -> io::Result<GcSim> {
     let handle = Handle::new();
     let server = axum_server::from_tcp(listener.into_std()?)?.handle(handle.clone());
     let (task, ca_pem) = if config.tls {
-        let (tls, ca_pem) = tls::make(addr)?;
+        let (tls, ca_pem) = tls::make(addr, config.tls_name.as_deref())?;
         let server = server.acceptor(RustlsAcceptor::new(tls).acceptor(wires));
         (tokio::spawn(server.serve(service)), Some(ca_pem))
     } else {

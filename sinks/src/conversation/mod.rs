@@ -8,7 +8,7 @@ mod request;
 
 use trunkline_schemas::{ConversationCommand, Outcome, Record, Topic, codec, topics};
 
-use crate::delivery::{self, Batch, Fate, Rules, Sink};
+use crate::delivery::{self, Batch, Fate, Rules, Sink, Telling};
 
 pub use gate::{ALONE_MS, Gate, GateEnd, Known, Leg};
 pub use request::{PATH, request};
@@ -22,7 +22,7 @@ pub type ConversationSink = Sink<Conversation>;
 pub type Memory = delivery::Memory<Known>;
 
 /// The particulars of the conversation sink.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Conversation;
 
 impl Rules for Conversation {
@@ -51,8 +51,8 @@ impl Rules for Conversation {
         PATH
     }
 
-    fn can_tell(&self, _: &ConversationCommand) -> bool {
-        true
+    fn telling(&self, _: &ConversationCommand) -> Telling {
+        Telling::Now
     }
 
     fn request(&self, commands: &[ConversationCommand]) -> Batch {

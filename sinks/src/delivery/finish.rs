@@ -2,6 +2,7 @@
 //! the dead letter.
 
 use trunkline_schemas::codec::Schemed;
+use trunkline_schemas::record::TRACE_HEADER;
 use trunkline_schemas::time::iso_millis;
 use trunkline_schemas::{OutcomeStatus, Record, Stored, Topic, codec};
 
@@ -58,7 +59,12 @@ impl<C: Schemed> Finished<C> {
     pub(super) fn records<R: Rules<Command = C>>(self, now_ms: i64) -> Vec<(Topic, Record)> {
         let mut records = Vec::new();
         if let (Some(command), Some(fate)) = (&self.command, self.fate(now_ms)) {
-            records.push((R::OUTCOME, R::outcome(command, fate)));
+            let mut outcome = R::outcome(command, fate);
+            let trace = self.stored.as_ref().and_then(|s| s.record.header(TRACE_HEADER));
+            if let Some(trace) = trace {
+                outcome.set_header(TRACE_HEADER, trace);
+            }
+            records.push((R::OUTCOME, outcome));
         }
         if let Some((code, why)) = self.cause_of_death() {
             records.push((R::DEAD, self.dead_letter::<R>(code, &why, now_ms)));

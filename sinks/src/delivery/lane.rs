@@ -6,7 +6,7 @@ use trunkline_schemas::{Offset, Stored};
 
 use super::finish::End;
 use super::memory::Memory;
-use super::rules::{Knowledge, Rules};
+use super::rules::{Knowledge, Rules, Telling};
 
 /// One command on its way.
 #[derive(Clone, Debug)]
@@ -86,12 +86,15 @@ impl<R: Rules> Lane<R> {
     }
 
     /// What to do with the head without asking GC, if anything.
-    pub(super) fn verdict_of_head(&self) -> Option<End> {
+    pub(super) fn verdict_of_head(&self, rules: &R) -> Option<End> {
         match &self.waiting.front()?.told {
             Err(why) => Some(End::Undecodable { why: why.clone() }),
             Ok(c) if self.memory.has_accepted(R::event_id(c)) => Some(End::Duplicate),
             Ok(c) if !self.memory.known.passes(c) => Some(End::Gated),
-            Ok(_) => None,
+            Ok(c) => match rules.telling(c) {
+                Telling::Now | Telling::Later => None,
+                Telling::Never(code, why) => Some(End::Refused { code, why }),
+            },
         }
     }
 

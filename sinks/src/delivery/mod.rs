@@ -41,7 +41,7 @@ pub use finish::{
     CODE_UNANSWERED, CODE_UNDECODABLE, MAX_WHY_CHARS,
 };
 pub use memory::Memory;
-pub use rules::{Batch, Fate, Knowledge, Rules};
+pub use rules::{Batch, Fate, Knowledge, Rules, Telling};
 pub use wave::{
     BLOCKED_MIN_MS, BREAKER_AFTER, BREAKER_MAX_MS, STRIKES_BEFORE_SMALLER, Wave, WaveId,
 };
@@ -106,9 +106,16 @@ impl<R: Rules> Sink<R> {
         }
     }
 
-    /// The particulars, to ask or to tell them something.
-    pub fn rules_mut(&mut self) -> &mut R {
-        &mut self.rules
+    /// From now on these are the particulars.
+    pub fn set_rules(&mut self, rules: R) {
+        if rules == self.rules {
+            return;
+        }
+        self.rules = rules;
+        let listed: Vec<String> = self.ready.iter().map(|(_, key)| key.clone()).collect();
+        for key in listed {
+            self.settle(&key);
+        }
     }
 
     /// The particulars.
@@ -239,7 +246,7 @@ impl<R: Rules> Sink<R> {
             if lane.in_flight > 0 {
                 break;
             }
-            let Some(end) = lane.verdict_of_head() else { break };
+            let Some(end) = lane.verdict_of_head(&self.rules) else { break };
             let Some(item) = lane.waiting.pop_front() else { break };
             self.finish(key, item, end);
         }

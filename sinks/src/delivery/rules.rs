@@ -34,8 +34,19 @@ pub struct Fate {
     pub is_own: bool,
 }
 
+/// Whether a command can be told now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Telling {
+    /// All is known that the request needs.
+    Now,
+    /// Something is not known yet: the command waits, and its key.
+    Later,
+    /// What is needed will not come: the command is given up, for the reason of this code and text.
+    Never(&'static str, String),
+}
+
 /// The particulars of a sink.
-pub trait Rules {
+pub trait Rules: PartialEq {
     /// What it delivers.
     type Command: Schemed + Clone + Debug + PartialEq;
     /// What it knows of a key beyond what every sink knows ([`super::Memory`]).
@@ -59,8 +70,8 @@ pub trait Rules {
     fn seq(command: &Self::Command) -> i64;
     /// The operation it is told by; a request has the events of one.
     fn path(command: &Self::Command) -> &'static str;
-    /// Whether all is known that the request needs; till then the command waits, and its key.
-    fn can_tell(&self, command: &Self::Command) -> bool;
+    /// Whether the command can be told. It may be another as soon as the rules are.
+    fn telling(&self, command: &Self::Command) -> Telling;
     /// The request that tells these commands, which all have the same path.
     fn request(&self, commands: &[Self::Command]) -> Batch;
     /// The record of an outcome.

@@ -6,10 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use trunkline_schemas::record::TRACE_HEADER;
+
 use super::Sink;
 use super::finish::{CODE_REFUSED, CODE_RETRIES_EXHAUSTED, CODE_TOO_LARGE, CODE_UNANSWERED, End};
 use super::lane::{Item, Lane};
-use super::rules::{Knowledge, Rules};
+use super::rules::{Knowledge, Rules, Telling};
 use crate::genesys_cloud::retry::{backoff_ms, retry_after_ms};
 use crate::genesys_cloud::{Answer, EventError};
 
@@ -35,6 +37,8 @@ pub struct Wave<C> {
     pub id: WaveId,
     /// The events, all for one path; of each key in order.
     pub commands: Vec<C>,
+    /// The trace contexts of their records, of those that have one.
+    pub traces: Vec<Vec<u8>>,
 }
 
 /// The waves in flight, and what concerns all of them.
@@ -89,7 +93,7 @@ impl<R: Rules> Sink<R> {
         }
         self.flight.last_id += 1;
         self.counters.waves += 1;
-        let mut commands = Vec::new();
+        let (mut commands, mut traces) = (Vec::new(), Vec::new());
         for (key, take) in &parts {
             let Some(lane) = self.lanes.get_mut(key) else { continue };
             lane.in_flight = *take;
@@ -97,12 +101,15 @@ impl<R: Rules> Sink<R> {
                 self.counters.retries += u64::from(item.attempts > 0);
                 item.attempts = item.attempts.saturating_add(1);
                 commands.extend(item.told.iter().cloned());
+                let stored = item.stored.as_ref();
+                let trace = stored.and_then(|stored| stored.record.header(TRACE_HEADER));
+                traces.extend(trace.map(<[u8]>::to_vec));
             }
             self.list(key);
         }
         let id = self.flight.last_id;
         self.flight.waves.insert(id, parts);
-        Some(Wave { id, commands })
+        Some(Wave { id, commands, traces })
     }
 
     /// Takes the answer to a wave. `jitter` is a uniform random number of 0 to 1. The answer to a
@@ -160,7 +167,11 @@ impl<R: Rules> Sink<R> {
     /// The keys whose head could be told.
     fn listed(&self) -> impl Iterator<Item = &Lane<R>> {
         let lanes = self.ready.iter().filter_map(|(_, key)| self.lanes.get(key));
-        lanes.filter(|lane| lane.head().is_some_and(|command| self.rules.can_tell(command)))
+        lanes.filter(|lane| lane.head().is_some_and(|command| self.can_tell(command)))
+    }
+
+    fn can_tell(&self, command: &R::Command) -> bool {
+        self.rules.telling(command) == Telling::Now
     }
 
     fn has_seat(&self) -> bool {
@@ -202,7 +213,7 @@ impl<R: Rules> Sink<R> {
     fn sendable(&self, lane: &Lane<R>, path: &str) -> usize {
         let is_careful = lane.memory.known.is_careful();
         let most = if is_careful { 1 } else { self.config.per_key.max(1) };
-        let goes = |command: &R::Command| R::path(command) == path && self.rules.can_tell(command);
+        let goes = |command: &R::Command| R::path(command) == path && self.can_tell(command);
         let waiting = lane.waiting.iter().take(most);
         waiting.take_while(|item| item.told.as_ref().is_ok_and(goes)).count()
     }

@@ -8,6 +8,7 @@
 mod definitions;
 mod request;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -16,13 +17,15 @@ use trunkline_schemas::{
     codec, topics,
 };
 
-use crate::delivery::{self, Batch, Fate, Knowledge, Rules, Sink};
+use crate::delivery::{self, Batch, Fate, Knowledge, Rules, Sink, Telling};
 
 pub use definitions::{DEFINITIONS_PATH, Definitions, DefinitionsError};
 pub use request::{PRESENCE_PATH, ROUTING_PATH, path, request};
 
 /// The name of this sink in headers and causes.
 pub const STAGE: &str = "presence-sink";
+/// Code of a dead letter: the organisation lacks the presence.
+pub const CODE_NO_DEFINITION: &str = "no_definition";
 
 /// The sink of one partition of `command.presence`.
 pub type PresenceSink = Sink<Presence>;
@@ -30,12 +33,14 @@ pub type PresenceSink = Sink<Presence>;
 pub type Memory = delivery::Memory<Known>;
 
 /// The particulars of the presence sink. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Presence {
     /// Id of the presence source that stands for Engage.
     pub source_id: Arc<str>,
     /// The presence definitions as they are known.
     pub definitions: Arc<Definitions>,
+    /// The presences that the organisation has lacked for too long to wait for them.
+    pub given_up: Arc<BTreeSet<SystemPresence>>,
 }
 
 /// What is kept of one agent beside what every sink keeps (`state.presence-sink`): what the user
@@ -90,10 +95,18 @@ impl Rules for Presence {
         path(command.change)
     }
 
-    fn can_tell(&self, command: &PresenceCommand) -> bool {
+    fn telling(&self, command: &PresenceCommand) -> Telling {
         match command.change {
-            PresenceChange::Presence(presence) => self.definitions.id(presence).is_some(),
-            PresenceChange::Routing(_) => true,
+            PresenceChange::Presence(presence) if self.definitions.id(presence).is_some() => {
+                Telling::Now
+            }
+            PresenceChange::Presence(presence) if self.given_up.contains(&presence) => {
+                let name = presence.name();
+                let why = format!("the organisation has no active system presence {name}");
+                Telling::Never(CODE_NO_DEFINITION, why)
+            }
+            PresenceChange::Presence(_) => Telling::Later,
+            PresenceChange::Routing(_) => Telling::Now,
         }
     }
 

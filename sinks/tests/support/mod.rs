@@ -6,7 +6,7 @@
 // Each test binary uses its own part of this.
 #![allow(dead_code)]
 
-use std::collections::BTreeMap;
+pub(crate) mod durable;
 
 use trunkline_schemas::command::{
     CommunicationAnswered, CommunicationEnded, DisconnectType, ExternalEstablished, HoldUpdated,
@@ -15,8 +15,8 @@ use trunkline_schemas::command::{
 use trunkline_schemas::{
     ConversationCommand, Outcome, Record, Stored, VoiceEvent, codec, ids, topics,
 };
-use trunkline_sinks::genesys_cloud::EventError;
-use trunkline_sinks::{Answer, Conversation, ConversationSink, SinkConfig, SinkStep, Wave};
+
+use durable::Durable;
 
 pub(crate) const START_MS: i64 = 1_700_000_000_000;
 
@@ -105,44 +105,10 @@ pub(crate) fn record_of(command: &ConversationCommand) -> Record {
     codec::record(command.conversation_id.as_bytes(), command).expect("a command is encoded")
 }
 
-/// Everything a sink made durable.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Durable {
-    pub(crate) position: i64,
-    pub(crate) state: BTreeMap<Vec<u8>, Vec<u8>>,
-    pub(crate) outcomes: Vec<Outcome>,
-    pub(crate) dead: Vec<Record>,
-}
+/// What the conversation sink made durable.
+pub(crate) type Kept = Durable<Outcome>;
 
-impl Durable {
-    pub(crate) fn commit(&mut self, step: SinkStep) {
-        assert!(step.next >= self.position, "the position never goes back");
-        self.position = step.next;
-        for (key, value) in step.state {
-            match value {
-                Some(value) => self.state.insert(key, value),
-                None => self.state.remove(&key),
-            };
-        }
-        for (topic, record) in step.outputs {
-            if topic == topics::OUTCOME_CONVERSATION {
-                let value = record.value.expect("an outcome has a value");
-                self.outcomes.push(codec::decode(&value).expect("an outcome is decoded"));
-            } else {
-                assert_eq!(topic, topics::DEAD_CONVERSATION_SINK);
-                self.dead.push(record);
-            }
-        }
-    }
-
-    pub(crate) fn restore(&self, config: SinkConfig, end: i64) -> ConversationSink {
-        let mut sink = ConversationSink::new(Conversation, config, self.position, end);
-        for (key, value) in &self.state {
-            sink.restore(key, value).expect("our own state is read");
-        }
-        sink
-    }
-
+impl Kept {
     /// `ext+ Accepted` and so on, in the order of their commits.
     pub(crate) fn told(&self, commands: &[ConversationCommand]) -> Vec<String> {
         let name = |o: &Outcome| {
@@ -152,43 +118,5 @@ impl Durable {
             format!("{name} {:?}{code}", o.status)
         };
         self.outcomes.iter().map(name).collect()
-    }
-
-    pub(crate) fn dead_codes(&self) -> Vec<String> {
-        let code = |r: &Record| {
-            let code = r.header("dead-code").expect("a dead letter has a code");
-            String::from_utf8(code.to_vec()).expect("a code is text")
-        };
-        self.dead.iter().map(code).collect()
-    }
-}
-
-/// An answer by its name: `ok`, `no EVENT`, `again EVENT`, a status, `cut`, `down`.
-pub(crate) fn answer(name: &str, wave: &Wave<ConversationCommand>) -> Answer {
-    let (kind, of) = name.split_once(' ').unwrap_or((name, ""));
-    let one = |retryable| {
-        let named = wave.commands.iter().filter(|c| text(&c.event) == of);
-        let message = "because".to_owned();
-        let error = |c: &ConversationCommand| EventError {
-            event_id: c.event_id.clone(),
-            message: message.clone(),
-            retryable,
-        };
-        Answer::Accepted { errors: named.map(error).collect() }
-    };
-    let (code, message) = (String::from("code"), String::from("because"));
-    match kind {
-        "ok" => Answer::Accepted { errors: vec![] },
-        "no" => one(false),
-        "again" => one(true),
-        "400" => Answer::BadRequest { code, message },
-        "401" => Answer::Unauthorized,
-        "403" => Answer::Refused { status: 403, code },
-        "409" => Answer::Conflict { code, message },
-        "413" => Answer::TooLarge,
-        "429" => Answer::RateLimited { retry_after_s: Some(7) },
-        "cut" => Answer::Ambiguous { why: "cut".into() },
-        "down" => Answer::NotSent { why: "down".into() },
-        _ => panic!("no answer {name}"),
     }
 }

@@ -17,7 +17,6 @@
 //! alone, so that the end of a partition is always said by a record.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry as Slot;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -25,7 +24,7 @@ use std::time::Duration;
 use trunkline_schemas::Offset;
 use trunkline_schemas::topics::Policy;
 
-use super::frame::{self, Entry, Place};
+use super::frame::{self, Entry, Place, View};
 use super::store::{Raw, damaged};
 use super::writer::Job;
 use super::{Head, Inner, closed, lock, read, unavailable};
@@ -33,15 +32,17 @@ use crate::log::LogError;
 
 /// How often the log looks for what it may forget.
 const ROUND: Duration = Duration::from_secs(10);
-/// It looks sooner once so many records were added to compacted topics.
-const GROWTH_RECORDS: u64 = 100_000;
+/// It looks sooner once so many bytes were added to compacted topics.
+const GROWTH_BYTES: u64 = 16 * 1024 * 1024;
 /// The newest offsets of a partition, which compaction leaves alone.
 const TAIL_RECORDS: Offset = 1_000;
-/// A partition is compacted when it has so many dead records for each live one: each rewrite of a
-/// live record then is paid for by so many appends.
-const DEAD_FOR_ONE: u64 = 4;
-/// A partition counts as having at least so many live records: small ones are left alone.
-const LIVE_RECORDS: u64 = 2_000;
+/// A partition is compacted when it has so many dead bytes for each live one: each rewrite of a
+/// live byte then is paid for by so many appends, and a restore reads so many in vain.
+const DEAD_FOR_ONE: u64 = 2;
+/// A partition counts as having at least so many live bytes: small ones are left alone.
+const LIVE_BYTES: u64 = 512 * 1024;
+/// A partition not scanned since the store was opened is scanned at so many records.
+const UNKNOWN_RECORDS: Offset = 10_000;
 /// What one step reads, in bytes of frames, apart from the last frame.
 const STEP_READ_BYTES: usize = 4 * 1024 * 1024;
 /// What one step writes, in bytes of records, apart from the last frame; commits wait so long.
@@ -62,11 +63,14 @@ pub(super) struct Memory {
     oldest: BTreeMap<Place, (Offset, i64)>,
 }
 
-/// What the last scan of a partition found, after the rewrite if there was one.
+/// What the last scan of a partition found, after the rewrite if there was one; in bytes.
 #[derive(Clone, Copy)]
 struct Scanned {
-    end: Offset,
-    records: u64,
+    /// What had been appended, by the partition's head.
+    appended: u64,
+    /// What all records take.
+    bytes: u64,
+    /// What those take that compaction must keep.
     live: u64,
 }
 
@@ -87,17 +91,21 @@ struct WakeState {
 #[derive(Default)]
 struct Index {
     newest: BTreeMap<Vec<u8>, Offset>,
-    bytes: usize,
-    /// Records that compaction must keep, and all there are.
+    /// What the keys take in memory.
+    memory: usize,
+    /// Bytes of the records that compaction must keep, and of all there are.
     live: u64,
-    records: u64,
+    bytes: u64,
 }
 
 /// What a step is to write.
+#[derive(Default)]
 struct Rewrite {
     removed: Vec<Offset>,
     kept: Vec<Entry>,
+    /// What is left out: how many records, and their bytes.
     dead: u64,
+    dead_bytes: u64,
     /// Where the next step goes on.
     next: Offset,
 }
@@ -140,14 +148,14 @@ fn run(inner: &Inner) {
 }
 
 impl Wake {
-    /// Tells of records added to compacted topics.
-    pub(super) fn grown(&self, records: u64) {
-        if records == 0 {
+    /// Tells of bytes added to compacted topics.
+    pub(super) fn grown(&self, bytes: u64) {
+        if bytes == 0 {
             return;
         }
         let mut state = lock(&self.state);
-        state.grown += records;
-        if state.grown >= GROWTH_RECORDS {
+        state.grown += bytes;
+        if state.grown >= GROWTH_BYTES {
             self.changed.notify_all();
         }
     }
@@ -158,7 +166,7 @@ impl Wake {
 
     /// Waits for the next round; `false` when there is none.
     fn next_round(&self) -> bool {
-        let idle = |state: &mut WakeState| !state.stopped && state.grown < GROWTH_RECORDS;
+        let idle = |state: &mut WakeState| !state.stopped && state.grown < GROWTH_BYTES;
         let woken = self.changed.wait_timeout_while(lock(&self.state), ROUND, idle);
         let (mut state, _) = woken.unwrap_or_else(PoisonError::into_inner);
         state.grown = 0;
@@ -259,20 +267,23 @@ impl Inner {
         force: bool,
     ) -> Result<u64, LogError> {
         let head = lock(&self.heads).checked(Some(generation), place)?;
-        let (limit, end) = (head.end - TAIL_RECORDS, head.end);
-        let unknown = Scanned { end: head.start, records: 0, live: 0 };
-        let known = memory.scanned.get(&place).copied().unwrap_or(unknown);
-        if limit <= head.start || !(force || known.is_due(end)) {
+        let limit = head.end - TAIL_RECORDS;
+        let due = match memory.scanned.get(&place) {
+            Some(known) => known.is_due(head.appended),
+            None => head.end - head.start >= UNKNOWN_RECORDS,
+        };
+        if limit <= head.start || !(force || due) {
             return Ok(0);
         }
         let expired = (self.clock)() - place.0.spec().tombstone_ms();
-        let Some(index) = self.scan(place, end, expired)? else { return Ok(0) };
-        let mut found = Scanned { end, records: index.records, live: index.live };
-        let pays = found.is_due(end);
+        let Some(index) = self.scan(place, head.end, expired)? else { return Ok(0) };
+        let Index { bytes, live, .. } = index;
+        let mut found = Scanned { appended: head.appended, bytes, live };
         let mut removed = 0;
-        if force || pays {
-            removed = self.rewrite(generation, place, limit, &index, expired)?;
-            found.records -= removed;
+        if force || found.is_due(head.appended) {
+            let rewritten = self.rewrite(generation, place, limit, &index, expired)?;
+            removed = rewritten.0;
+            found.bytes = found.bytes.saturating_sub(rewritten.1);
         }
         memory.scanned.insert(place, found);
         if removed > 0 {
@@ -282,7 +293,8 @@ impl Inner {
         Ok(removed)
     }
 
-    /// Rewrites the frames below `limit`, oldest first; returns how many records are gone.
+    /// Rewrites the frames below `limit`, oldest first; returns how many records are gone, and how
+    /// many bytes.
     fn rewrite(
         &self,
         generation: u64,
@@ -290,8 +302,8 @@ impl Inner {
         limit: Offset,
         index: &Index,
         expired: i64,
-    ) -> Result<u64, LogError> {
-        let (mut from, mut removed) = (0, 0);
+    ) -> Result<(u64, u64), LogError> {
+        let (mut from, mut removed, mut gone) = (0, 0, 0);
         while !self.wake.stopped() {
             let raw = self.look(|store| store.frames(place, from..limit, STEP_READ_BYTES))?;
             let step = index.rewrite(place, raw, (from, limit), expired)?;
@@ -301,11 +313,12 @@ impl Inner {
             from = step.next;
             if step.dead > 0 {
                 removed += step.dead;
+                gone += step.dead_bytes;
                 let frames = frame::sparse(&step.kept);
                 self.submit(generation, Job::replace(place, step.removed, frames))?;
             }
         }
-        Ok(removed)
+        Ok((removed, gone))
     }
 
     /// Notes the newest offset of each key below `end`; `None` when it was stopped.
@@ -316,8 +329,8 @@ impl Inner {
             let Some((oldest, _)) = raw.last() else { return Ok(Some(index)) };
             before = *oldest;
             for (base, value) in &raw {
-                let entries = frame::open(*base, value).map_err(|d| damaged(place, *base, d))?;
-                entries.into_iter().rev().for_each(|entry| index.note(entry, expired));
+                let views = frame::views(*base, value).map_err(|d| damaged(place, *base, d))?;
+                views.iter().rev().for_each(|view| index.note(view, expired));
             }
         }
         Ok(None)
@@ -342,34 +355,36 @@ impl Job {
 }
 
 impl Scanned {
-    /// Whether enough may be dead when the partition has grown to `end`.
-    fn is_due(self, end: Offset) -> bool {
-        let records = self.records + (end - self.end).max(0) as u64;
-        records >= self.live.max(LIVE_RECORDS) * (DEAD_FOR_ONE + 1)
+    /// Whether enough may be dead when the partition has grown to so many appended bytes.
+    fn is_due(self, appended: u64) -> bool {
+        // Appends count from nothing again when the store was opened again.
+        let bytes = self.bytes + appended.saturating_sub(self.appended);
+        bytes >= self.live.max(LIVE_BYTES) * (DEAD_FOR_ONE + 1)
     }
 }
 
 impl Index {
     /// Notes the next older record.
-    fn note(&mut self, entry: Entry, expired: i64) {
-        self.records += 1;
-        let dies = entry.is_expired(expired);
-        let Entry { offset, record, .. } = entry;
-        let full = self.bytes >= INDEX_BYTES;
-        let bytes = record.key.len() + INDEX_ENTRY_BYTES;
-        if full {
-            self.live += u64::from(!self.newest.contains_key(&record.key));
-        } else if let Slot::Vacant(slot) = self.newest.entry(record.key) {
-            slot.insert(offset);
-            self.bytes += bytes;
-            self.live += u64::from(!dies);
+    fn note(&mut self, view: &View<'_>, expired: i64) {
+        let bytes = view.size_bytes() as u64;
+        self.bytes += bytes;
+        if self.newest.contains_key(view.key) {
+            return;
+        }
+        let full = self.memory >= INDEX_BYTES;
+        if full || !view.is_expired(expired) {
+            self.live += bytes;
+        }
+        if !full {
+            self.newest.insert(view.key.to_vec(), view.offset);
+            self.memory += view.key.len() + INDEX_ENTRY_BYTES;
         }
     }
 
-    fn is_dead(&self, entry: &Entry, expired: i64) -> bool {
-        match self.newest.get(&entry.record.key) {
-            Some(newest) if entry.offset < *newest => true,
-            Some(newest) => entry.offset == *newest && entry.is_expired(expired),
+    fn is_dead(&self, view: &View<'_>, expired: i64) -> bool {
+        match self.newest.get(view.key) {
+            Some(newest) if view.offset < *newest => true,
+            Some(newest) => view.offset == *newest && view.is_expired(expired),
             None => false,
         }
     }
@@ -382,22 +397,24 @@ impl Index {
         (from, limit): (Offset, Offset),
         expired: i64,
     ) -> Result<Rewrite, LogError> {
-        let mut rewrite = Rewrite { removed: Vec::new(), kept: Vec::new(), dead: 0, next: from };
+        let mut rewrite = Rewrite { next: from, ..Rewrite::default() };
         let mut bytes = 0;
         for (base, value) in raw {
-            let entries = frame::open(base, &value).map_err(|d| damaged(place, base, d))?;
-            let end = entries.last().map_or(base, |last| last.offset + 1);
+            let views = frame::views(base, &value).map_err(|d| damaged(place, base, d))?;
+            let end = views.last().map_or(base, |last| last.offset + 1);
             if end > limit || bytes >= STEP_WRITE_BYTES {
                 break;
             }
             rewrite.removed.push(base);
             rewrite.next = end;
-            for entry in entries {
-                if self.is_dead(&entry, expired) {
+            for view in &views {
+                let size = view.size_bytes();
+                if self.is_dead(view, expired) {
                     rewrite.dead += 1;
+                    rewrite.dead_bytes += size as u64;
                 } else {
-                    bytes += entry.record.size_bytes();
-                    rewrite.kept.push(entry);
+                    bytes += size;
+                    rewrite.kept.push(view.to_entry());
                 }
             }
         }
@@ -405,10 +422,10 @@ impl Index {
     }
 }
 
-impl Entry {
+impl View<'_> {
     /// Whether it is a tombstone that everybody has seen.
     fn is_expired(&self, expired: i64) -> bool {
-        self.record.value.is_none() && self.append_time_ms < expired
+        self.value.is_none() && self.append_time_ms < expired
     }
 }
 
@@ -420,19 +437,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_partition_is_due_when_four_of_five_records_may_be_dead() {
-        let scanned = |records, live| Scanned { end: 100, records, live };
-        for (scanned, end, due) in [
-            (scanned(0, 0), 100 + 9_999, false),
-            (scanned(0, 0), 100 + 10_000, true),
-            (scanned(6_000, 6_000), 100 + 23_999, false),
-            (scanned(6_000, 6_000), 100 + 24_000, true),
-            (scanned(30_000, 6_000), 100, true),
-            (scanned(30_000, 6_001), 100, false),
+    fn a_partition_is_due_when_two_of_three_bytes_may_be_dead() {
+        const MB: u64 = 1024 * 1024;
+        let scanned = |bytes, live| Scanned { appended: 100, bytes, live };
+        // What a scan found: all bytes and live ones, when 100 were appended; appended since.
+        for (scanned, since, due) in [
+            (scanned(0, 0), 3 * LIVE_BYTES - 1, false),
+            (scanned(0, 0), 3 * LIVE_BYTES, true),
+            (scanned(6 * MB, 6 * MB), 12 * MB - 1, false),
+            (scanned(6 * MB, 6 * MB), 12 * MB, true),
+            (scanned(30 * MB, 10 * MB), 0, true),
+            (scanned(30 * MB, 10 * MB + 1), 0, false),
         ] {
-            let Scanned { records, live, .. } = scanned;
-            assert_eq!(scanned.is_due(end), due, "{records} records, {live} live, end {end}");
+            let Scanned { bytes, live, .. } = scanned;
+            assert_eq!(scanned.is_due(100 + since), due, "{bytes} bytes, {live} live, {since}");
         }
+        assert!(!scanned(MB, MB).is_due(0), "a store opened again");
     }
 
     #[test]
@@ -457,8 +477,11 @@ mod tests {
         ];
         let entries: Vec<_> = table.iter().map(|(given, _)| entry(*given)).collect();
         let mut index = Index::default();
-        entries.iter().rev().cloned().for_each(|entry| index.note(entry, EXPIRED));
-        assert_eq!((index.records, index.live), (8, 4));
+        for (base, value) in frame::sparse(&entries) {
+            let views = frame::views(base, &value).expect("a whole frame");
+            views.iter().rev().for_each(|view| index.note(view, EXPIRED));
+        }
+        assert_eq!((index.bytes, index.live), (32, 17));
         let raw = || -> Vec<Raw> {
             let halves = [&entries[..4], &entries[4..]];
             halves
@@ -478,25 +501,38 @@ mod tests {
             assert_eq!(offsets, kept(whole), "kept below {limit}");
             assert_eq!((step.next, step.removed), (next, removed), "limit {limit}");
             assert_eq!(step.dead as usize, whole - offsets.len());
+            let bytes = |entries: &[Entry]| -> u64 {
+                entries.iter().map(|entry| entry.record.size_bytes() as u64).sum()
+            };
+            assert_eq!(step.dead_bytes, bytes(&entries[..whole]) - bytes(&step.kept));
         }
     }
 
     #[test]
     fn keys_beyond_the_memory_of_a_scan_are_kept() {
         let record = |key: &[u8]| Record::new(key, vec![1]);
-        let entry = |offset, key| Entry { offset, append_time_ms: 0, record: record(key) };
+        let frame = |(offset, key): (Offset, &[u8])| {
+            let entry = Entry { offset, append_time_ms: 0, record: record(key) };
+            frame::sparse(&[entry]).remove(0)
+        };
         let mut index = Index::default();
-        index.note(entry(9, b"known"), 0);
-        index.bytes = INDEX_BYTES;
+        let mut note = |offset, key, full: bool| {
+            index.memory = if full { INDEX_BYTES } else { 0 };
+            let (base, value) = frame((offset, key));
+            index.note(&frame::views(base, &value).expect("a whole frame")[0], 0);
+        };
+        note(9, b"known", false);
         for offset in [8, 7] {
-            index.note(entry(offset, b"other"), 0);
-            index.note(entry(offset - 4, b"known"), 0);
+            note(offset, b"other", true);
+            note(offset - 4, b"known", true);
         }
-        assert_eq!((index.records, index.live, index.newest.len()), (5, 3, 1));
+        assert_eq!((index.bytes, index.live, index.newest.len()), (30, 18, 1));
         for (offset, key, dead) in
             [(9, b"known", false), (3, b"known", true), (8, b"other", false), (7, b"other", false)]
         {
-            assert_eq!(index.is_dead(&entry(offset, key), 1), dead, "offset {offset}");
+            let (base, value) = frame((offset, key));
+            let view = &frame::views(base, &value).expect("a whole frame")[0];
+            assert_eq!(index.is_dead(view, 1), dead, "offset {offset}");
         }
     }
 }

@@ -55,6 +55,11 @@ impl Frame {
         self.count += 1;
     }
 
+    /// How large the value to store is.
+    pub(super) fn size_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The value to store, with the time at which the log took it.
     pub(super) fn sealed(mut self, append_time_ms: i64) -> Vec<u8> {
         self.bytes[1..5].copy_from_slice(&self.count.to_le_bytes());
@@ -99,6 +104,39 @@ pub(super) struct Entry {
     pub(super) append_time_ms: i64,
     /// The record.
     pub(super) record: Record,
+}
+
+/// An entry as it lies in the bytes of its frame, for those that leave most of them alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct View<'a> {
+    /// Its offset.
+    pub(super) offset: Offset,
+    /// When the log took it.
+    pub(super) append_time_ms: i64,
+    /// Its key.
+    pub(super) key: &'a [u8],
+    /// Its value; a tombstone has none.
+    pub(super) value: Option<&'a [u8]>,
+    headers: Vec<(&'a str, &'a [u8])>,
+}
+
+impl View<'_> {
+    /// As [`Record::size_bytes`].
+    pub(super) fn size_bytes(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
+        self.key.len() + self.value.map_or(0, <[u8]>::len) + headers.sum::<usize>()
+    }
+
+    /// The entry by itself.
+    pub(super) fn to_entry(&self) -> Entry {
+        let headers = self.headers.iter();
+        let record = Record {
+            key: self.key.to_vec(),
+            value: self.value.map(<[u8]>::to_vec),
+            headers: headers.map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect(),
+        };
+        Entry { offset: self.offset, append_time_ms: self.append_time_ms, record }
+    }
 }
 
 /// Sparse frames of entries in the order of their offsets, each with the offset that is its key.
@@ -163,7 +201,7 @@ pub(super) enum Damage {
 pub(super) fn last(base: Offset, bytes: &[u8]) -> Result<Last, Damage> {
     let Head { sparse, count, append_time_ms } = Rest { bytes, whole: bytes.len() }.head()?;
     let end = if sparse {
-        open(base, bytes)?.last().map_or(base, |entry| entry.offset + 1)
+        views(base, bytes)?.last().map_or(base, |view| view.offset + 1)
     } else {
         base + Offset::from(count)
     };
@@ -172,27 +210,32 @@ pub(super) fn last(base: Offset, bytes: &[u8]) -> Result<Last, Damage> {
 
 /// Reads the frame with that key: at least one entry, in order.
 pub(super) fn open(base: Offset, bytes: &[u8]) -> Result<Vec<Entry>, Damage> {
+    Ok(views(base, bytes)?.iter().map(View::to_entry).collect())
+}
+
+/// As [`open`], without copying anything.
+pub(super) fn views(base: Offset, bytes: &[u8]) -> Result<Vec<View<'_>>, Damage> {
     let mut rest = Rest { bytes, whole: bytes.len() };
     let head = rest.head()?;
     // Not `with_capacity(count)`: a damaged count must not decide how much memory is taken.
-    let mut entries: Vec<Entry> = Vec::new();
+    let mut views: Vec<View<'_>> = Vec::new();
     for index in 0..head.count {
         let (offset, append_time_ms) = if head.sparse {
             (i64::from_le_bytes(rest.array()?), i64::from_le_bytes(rest.array()?))
         } else {
             (base + Offset::from(index), head.append_time_ms)
         };
-        let in_order = match entries.last() {
+        let in_order = match views.last() {
             Some(before) => before.offset < offset,
             None => offset == base,
         };
         if !in_order {
             return Err(Damage::Order(offset));
         }
-        entries.push(Entry { offset, append_time_ms, record: rest.record()? });
+        views.push(rest.view(offset, append_time_ms)?);
     }
     match rest.bytes.len() {
-        0 => Ok(entries),
+        0 => Ok(views),
         more => Err(Damage::Long(more)),
     }
 }
@@ -247,20 +290,20 @@ impl<'a> Rest<'a> {
         if count == 0 { Err(Damage::Empty) } else { Ok(Head { sparse, count, append_time_ms }) }
     }
 
-    fn record(&mut self) -> Result<Record, Damage> {
-        let (key, value, headers) = (self.number()?, self.number()?, self.number()?);
-        let key = self.take(key)?.to_vec();
+    fn view(&mut self, offset: Offset, append_time_ms: i64) -> Result<View<'a>, Damage> {
+        let (key, value, count) = (self.number()?, self.number()?, self.number()?);
+        let key = self.take(key)?;
         let value = match value {
             NO_VALUE => None,
-            len => Some(self.take(len)?.to_vec()),
+            len => Some(self.take(len)?),
         };
-        let mut read = Vec::new();
-        for _ in 0..headers {
+        let mut headers = Vec::new();
+        for _ in 0..count {
             let (name, value) = (self.number()?, self.number()?);
             let name = std::str::from_utf8(self.take(name)?).map_err(|_| Damage::HeaderName)?;
-            read.push((name.to_owned(), self.take(value)?.to_vec()));
+            headers.push((name, self.take(value)?));
         }
-        Ok(Record { key, value, headers: read })
+        Ok(View { offset, append_time_ms, key, value, headers })
     }
 
     fn number(&mut self) -> Result<u32, Damage> {

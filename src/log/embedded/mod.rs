@@ -28,10 +28,10 @@ use std::sync::{
 };
 use std::time::Duration;
 
-use trunkline_schemas::{Offset, Partition, Record, Stored, Topic};
+use trunkline_schemas::{Offset, Partition, Stored, Topic};
 
 use self::compaction::{Maintainer, Memory, Wake};
-use self::frame::Place;
+use self::frame::{Place, View};
 use self::store::Store;
 use self::writer::{Job, Queue};
 use super::{Appender, Bounds, Change, Layout, Log, LogError, Member, Task, TaskSpec};
@@ -85,6 +85,8 @@ struct Head {
     end: Offset,
     /// Of the newest record.
     append_time_ms: i64,
+    /// What was appended since the store was opened, in bytes.
+    appended: u64,
 }
 
 /// Newest owner of a task and what it has committed.
@@ -163,7 +165,7 @@ impl Log for Embedded {
                 self.0.mark_broken(&error.to_string());
                 return Err(unknown(format!("creating topic {}", layout.topic), error));
             }
-            let empty = Head { start: 0, end: 0, append_time_ms: i64::MIN };
+            let empty = Head { start: 0, end: 0, append_time_ms: i64::MIN, appended: 0 };
             let places = (0..layout.partitions).map(|p| ((layout.topic, p), empty));
             lock(&self.0.heads).partitions.extend(places);
         }
@@ -296,12 +298,12 @@ impl Inner {
         guard.as_ref().ok_or_else(closed)?.read(place, (from, head.end), max)
     }
 
-    /// Gives the records of a partition to `each`, newest first.
+    /// Shows the records of a partition to `each`, newest first.
     fn backwards(
         &self,
         generation: u64,
         place: Place,
-        each: &mut dyn FnMut(Record),
+        each: &mut dyn FnMut(&View<'_>),
     ) -> Result<(), LogError> {
         let guard = read(&self.store);
         let head = lock(&self.heads).checked(Some(generation), place)?;

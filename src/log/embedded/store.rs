@@ -27,9 +27,9 @@ use fjall::{
     CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode,
     Readable as _, UserValue,
 };
-use trunkline_schemas::{Offset, Record, Stored, Topic};
+use trunkline_schemas::{Offset, Stored, Topic};
 
-use super::frame::{self, Entry, Last, Place};
+use super::frame::{self, Entry, Last, Place, View};
 use super::{Head, Heads, Owner, unavailable};
 use crate::log::{Layout, LogError};
 
@@ -130,13 +130,13 @@ impl Store {
             None => 0,
         };
         let Some(last) = keyspace.last_key_value() else {
-            return Ok(Head { start, end: start, append_time_ms: i64::MIN });
+            return Ok(Head { start, end: start, append_time_ms: i64::MIN, appended: 0 });
         };
         let (key, value) = last.into_inner()?;
         let base = frame::base(&key).ok_or("a frame has no offset for a key")?;
         let Last { end, append_time_ms } = frame::last(base, &value)
             .map_err(|damage| format!("{}/{}@{base}: {damage}", place.0, place.1))?;
-        Ok(Head { start, end, append_time_ms })
+        Ok(Head { start, end, append_time_ms, appended: 0 })
     }
 
     /// The entries of `meta` under a prefix, without it.
@@ -323,20 +323,20 @@ impl Store {
         Ok(records)
     }
 
-    /// Gives every record of a partition below `end` to `each`, newest first.
+    /// Shows every record of a partition below `end` to `each`, newest first.
     pub(super) fn backwards(
         &self,
         place: Place,
         end: Offset,
-        each: &mut dyn FnMut(Record),
+        each: &mut dyn FnMut(&View<'_>),
     ) -> Result<(), LogError> {
         let failed = |e: fjall::Error| unavailable(format!("reading {}/{}", place.0, place.1), e);
         let snapshot = self.db.snapshot();
         for guard in snapshot.range(self.keyspace(place)?, ..frame::key(end)).rev() {
             let (key, value) = guard.into_inner().map_err(failed)?;
-            for stored in unfold(place, &key, &value)?.rev() {
-                each(stored.record);
-            }
+            let base = frame::base(&key).unwrap_or(-1);
+            let views = frame::views(base, &value).map_err(|d| damaged(place, base, d))?;
+            views.iter().rev().for_each(&mut *each);
         }
         Ok(())
     }
@@ -427,7 +427,7 @@ fn unfold(
     (topic, partition): Place,
     key: &[u8],
     value: &[u8],
-) -> Result<impl DoubleEndedIterator<Item = Stored>, LogError> {
+) -> Result<impl Iterator<Item = Stored>, LogError> {
     let base = frame::base(key).unwrap_or(-1);
     let entries = frame::open(base, value).map_err(|d| damaged((topic, partition), base, d))?;
     Ok(entries.into_iter().map(move |Entry { offset, append_time_ms, record }| Stored {

@@ -79,7 +79,7 @@ impl Task for Owned {
         let place = (self.spec.state, self.spec.partition);
         let head = lock(&self.inner.heads).checked(Some(self.generation), place)?;
         let all = u64::try_from(head.end - head.start).unwrap_or_default();
-        let (mut seen, mut given, mut read) = (BTreeSet::new(), 0, 0);
+        let (mut seen, mut given, mut read) = (BTreeSet::<Vec<u8>>::new(), 0, 0);
         left(all);
         self.inner.backwards(self.generation, place, &mut |record| {
             read += 1;
@@ -87,13 +87,12 @@ impl Task for Owned {
                 // What was compacted away is in the bounds and not read.
                 left(all.saturating_sub(read));
             }
-            if seen.contains(&record.key) {
-                return;
-            }
-            seen.insert(record.key.clone());
-            if let Some(value) = record.value {
-                given += 1;
-                each(record.key, value);
+            if !seen.contains(record.key) {
+                seen.insert(record.key.to_vec());
+                if let Some(value) = record.value {
+                    given += 1;
+                    each(record.key.to_vec(), value.to_vec());
+                }
             }
         })?;
         left(0);

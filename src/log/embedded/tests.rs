@@ -7,10 +7,10 @@ use std::sync::Weak;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::{env, thread};
 
-use trunkline_schemas::Output;
 use trunkline_schemas::topics::{
     COMMAND_CONVERSATION, OUTCOME_CONVERSATION, RAW_TLIB, STATE_CONVERSATION,
 };
+use trunkline_schemas::{Output, Record};
 
 use super::*;
 use crate::log::conformance::{Hooks, LAYOUTS, check};

@@ -144,8 +144,8 @@ impl Inner {
     fn publish(&self, plan: Plan) {
         let mut heads = lock(&self.heads);
         let grown = plan.partitions.iter().map(|((topic, partition), head)| {
-            let before = heads.head((*topic, *partition)).map_or(head.end, |before| before.end);
-            if topic.spec().policy == Policy::Compact { (head.end - before) as u64 } else { 0 }
+            let before = heads.head((*topic, *partition)).map_or(0, |before| before.appended);
+            if topic.spec().policy == Policy::Compact { head.appended - before } else { 0 }
         });
         self.wake.grown(grown.sum());
         heads.partitions.extend(plan.partitions);
@@ -228,6 +228,7 @@ impl Plan {
             bases.insert(place, head.end);
             for frame in frames {
                 let (base, count) = (head.end, frame.count);
+                head.appended += frame.size_bytes() as u64;
                 store.put(batch, place, base, frame.sealed(head.append_time_ms))?;
                 head.end += i64::from(count);
             }

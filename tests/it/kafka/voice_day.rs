@@ -20,6 +20,7 @@ use trunkline_sim::truth::{AgentDay, Shown, UserState};
 use super::broker::{prefix, shared};
 use super::cluster::create;
 use super::voice::{PARTITIONS, dead_letters, event, produce};
+use crate::configured::Configured;
 use crate::feeder::{Feed, Feeder, call};
 use crate::program::Server;
 use crate::running::until;
@@ -224,40 +225,20 @@ impl Rig {
         know(&mut config, &serde_json::from_str(&text).expect("a directory"));
         let org = gc::start(config).await.expect("the organisation listens");
         let dir = tempfile::tempdir().expect("a directory");
-        let (url, source) = (org.base_url(), &directory["sourceId"]);
-        let config = format!(
-            r#"
-admin.listen = "127.0.0.1:0"
-log.embedded.path = "log"
-[[domain]]
-name = "main"
-directory_file = "directory.json"
-[domain.agent_states]
-{agent_states}
-[[domain.site]]
-name = "site1"
-voice_server_call = ["{sip}"]
-voice_server_vq = ["{sip}"]
-voice_server_agent = ["{sip}"]
-[genesys_cloud]
-base_url = "{url}"
-auth_url = "{url}"
-[genesys_cloud.conversation]
-client_id = "simulated-client"
-client_secret_file = "secret"
-requests_per_minute = 30000
-burst = 1000
-[genesys_cloud.presence]
-source_id = {source}
-"#
+        let source = &directory["sourceId"];
+        let cloud = format!(
+            "requests_per_minute = 30000\nburst = 1000\n\
+             [genesys_cloud.presence]\nsource_id = {source}"
         );
-        for (name, text) in [
-            ("directory.json", directory.to_string()),
-            ("secret", "simulated-secret".to_owned()),
-            ("trunkline.toml", config),
-        ] {
-            std::fs::write(dir.path().join(name), text).expect("the directory can be written");
-        }
+        let configured = Configured {
+            directory: &directory,
+            sip,
+            agent_states,
+            site: "",
+            org: &org.base_url(),
+            cloud: &cloud,
+        };
+        configured.write(dir.path());
         Self { org, dir, directory }
     }
 

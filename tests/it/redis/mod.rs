@@ -65,6 +65,7 @@ impl Party3 {
                 metrics: Metrics::install().expect("nobody else records here"),
                 stop: stop.clone(),
                 layouts: Arc::default(),
+                tracer: trunkline::trace::Tracer::default(),
             };
             let party = Party { sink: client, client_id: client.to_owned(), shared };
             tokio::spawn(redis::follow(shell.clone(), Arc::clone(&redis), party));

@@ -98,6 +98,7 @@ async fn a_registry_that_is_away_is_seen_and_comes_back() {
         metrics: Metrics::install().expect("nobody else records here"),
         stop: CancellationToken::new(),
         layouts: Arc::default(),
+        tracer: trunkline::trace::Tracer::default(),
     };
     let registry = at(format!("http://{address}"));
     tokio::spawn(registry::start(shell.clone(), registry, SchemaIds::default()).await);
