@@ -58,17 +58,18 @@ pub async fn follow(shell: Shell, redis: Arc<RedisConfig>, party: Party) {
     let sink = party.sink;
     let ready = shell.health.condition(format!("redis for {sink}"));
     let mut last = String::new();
+    metrics::redis_up(sink, false);
     loop {
-        metrics::redis_up(sink, false);
         let reached = || {
-            ready.set(true, "");
             metrics::redis_up(sink, true);
+            ready.set(true, "");
         };
         let ended = tokio::select! {
             () = shell.stop.cancelled() => break,
             ended = take_part(&redis, &party, &reached) => ended,
         };
         party.shared.lost(clock::now_ms());
+        metrics::redis_up(sink, false);
         let why = format!(
             "Redis: {ended}; until it is there, the allowance is divided by the partitions owned"
         );

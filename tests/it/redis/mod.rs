@@ -221,13 +221,13 @@ async fn a_user_needs_no_more_than_six_commands_and_a_wrong_password_stops_nobod
     if !is_there("a user of Redis") {
         return;
     }
-    let rights = "on >right ~trunkline:* -@all +info +time +set +mget";
-    let server = Server::start(&["--user", &format!("trunk {rights}")]);
+    let rights = "--user trunk on >right ~trunkline:* -@all +info +time +set +mget";
+    let server = Server::start(&rights.split(' ').collect::<Vec<_>>());
     let secret = |text: &str| Some(SecretString::from(text.to_owned()));
     let user = Some("trunk".to_owned());
     let wrong = RedisConfig { user, password: secret("wrong"), ..at(&server) };
     let party = Party3::new(1, 3_000, "presence", &wrong);
-    until("the password is refused", SOON, || party.why().contains("WRONGPASS")).await;
+    until("the password is refused", SOON, || party.why().contains("authentication failed")).await;
     assert!(!party.why().contains("wrong\"") && !format!("{wrong:?}").contains("\"wrong\""));
     party.send(|_, _| true);
     until("requests go out all the same", SOON, || party.most(u64::MAX / 2) > 50).await;
