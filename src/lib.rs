@@ -9,6 +9,8 @@ pub mod clock;
 pub mod config;
 pub mod drive;
 pub mod log;
+pub mod redis;
+pub mod registry;
 pub mod telemetry;
 pub mod topology;
 pub mod trace;

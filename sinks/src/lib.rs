@@ -16,5 +16,7 @@ pub mod presence;
 
 pub use conversation::{Conversation, ConversationSink, request};
 pub use delivery::{Rules, Sink, SinkConfig, SinkStep, Wave};
-pub use genesys_cloud::{Allowance, Answer, ClientConfig, GenesysCloud, LocalAllowance};
+pub use genesys_cloud::{
+    Allowance, Answer, ClientConfig, GenesysCloud, LocalAllowance, Share, Shared, SharedAllowance,
+};
 pub use presence::{Definitions, Presence, PresenceSink};

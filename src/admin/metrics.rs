@@ -25,6 +25,8 @@ const NOTICED: &str = "trunkline_noticed_total";
 const TARGET_REQUESTS: &str = "trunkline_target_requests_seconds";
 const CONFIG_REQUESTS: &str = "trunkline_config_requests";
 const CONFIGDB_POLLS: &str = "trunkline_configdb_polls_total";
+const REDIS_UP: &str = "trunkline_redis_up";
+const SCHEMA_REGISTRY_UP: &str = "trunkline_schema_registry_up";
 const BUILD_INFO: &str = "trunkline_build_info";
 
 /// Bounds of the buckets of histograms, seconds: a step of a processor to a slow answer.
@@ -217,6 +219,16 @@ pub fn configdb_poll(polled: Polled) {
 pub fn config_requests(done: u64, left: u64) {
     gauge!(CONFIG_REQUESTS, "state" => "done").set(done as f64);
     gauge!(CONFIG_REQUESTS, "state" => "left").set(left as f64);
+}
+
+/// Whether the allowance of an OAuth client, named by its sink, is shared through Redis.
+pub fn redis_up(sink: &'static str, is_up: bool) {
+    gauge!(REDIS_UP, "sink" => sink).set(f64::from(u8::from(is_up)));
+}
+
+/// Whether the schema registry has every schema.
+pub fn schema_registry_up(is_up: bool) {
+    gauge!(SCHEMA_REGISTRY_UP).set(f64::from(u8::from(is_up)));
 }
 
 /// What became of attempts to deliver.
@@ -483,6 +495,11 @@ fn describe() {
     metrics::describe_gauge!(
         CONFIG_REQUESTS,
         "Requests of the config sink since it last looked at everything, by state."
+    );
+    metrics::describe_gauge!(REDIS_UP, "Whether an allowance is shared through Redis: 1 or 0.");
+    metrics::describe_gauge!(
+        SCHEMA_REGISTRY_UP,
+        "Whether the schema registry has every schema: 1 or 0."
     );
     metrics::describe_gauge!(BUILD_INFO, "1, with the version that runs.");
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);

@@ -97,6 +97,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn plan(log: &dyn Log, place: &Place, as_json: bool) -> anyhow::Result<ExitCode> {
     let settings = trunkline_sinks::config::Settings { is_dry: true, ..place.settings.clone() };
     let mut reconciler = config_sink::look(log, settings)?;
+    let _turns = place.outlet.own(0);
     place.outlet.runtime.block_on(observe(&mut reconciler, place))?;
     let planned = reconciler.planned().context("the organisation could not be read")?;
     for planned in planned {

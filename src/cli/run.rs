@@ -10,7 +10,9 @@ use trunkline_processors::conversation::Settings;
 use trunkline_processors::presence::reason::ReasonNames;
 use trunkline_processors::presence::table::Reason;
 use trunkline_processors::presence::{self, Authority};
-use trunkline_sinks::{ClientConfig, GenesysCloud, LocalAllowance, SinkConfig};
+use trunkline_sinks::{
+    Allowance, ClientConfig, GenesysCloud, LocalAllowance, Share, Shared, SinkConfig,
+};
 
 use super::{ConfigArg, load, runtime, told_to_stop};
 use crate::admin::health::Health;
@@ -27,6 +29,8 @@ use crate::drive::{Shell, config_bridge, config_sink};
 use crate::log::embedded::Embedded;
 use crate::log::kafka::{Kafka, KafkaConfig};
 use crate::log::{Log, LogError};
+use crate::redis::{self, Party};
+use crate::registry::{self, Registry, SchemaIds};
 use crate::trace::Tracer;
 use crate::{clock, telemetry, topology};
 
@@ -83,8 +87,9 @@ async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
 
     let hashed = config.topics.conversation_partitions;
     let layouts = topology::layouts(config.domains.len() as u32, hashed);
+    let ids = SchemaIds::default();
     let log = tokio::task::block_in_place(|| {
-        let log = open_log(&config.log)?;
+        let log = open_log_with(&config.log, ids.clone())?;
         log.ensure(&layouts).map(|()| log)
     })?;
     let layouts = Arc::new(layouts);
@@ -92,7 +97,19 @@ async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
     let tracer = tracer.context("[traces] cannot be set up")?.unwrap_or_default();
     let stopped = tracer.clone();
     let shell = Shell { log, health, metrics, stop: stop.clone(), layouts, tracer };
-    let Outlets { conversation, agents, config: sink } = outlets(config)?;
+    if let Some(section) = &config.schema_registry {
+        let registry = Registry::new(section.connection())?;
+        let following = registry::start(shell.clone(), registry, ids).await;
+        tokio::spawn(following);
+    }
+    let Outlets { conversation, agents, config: sink, parties } = outlets(config)?;
+    if let Some(redis) = config.redis.as_ref().filter(|_| parts.sinks) {
+        let redis = Arc::new(redis.connection());
+        redis::check(&redis).await?;
+        for party in parties {
+            tokio::spawn(redis::follow(shell.clone(), Arc::clone(&redis), party));
+        }
+    }
     let configuration = config.configdb.as_ref().map(|configdb| Configuration {
         bridge: config_bridge::Place {
             source: Source::Database(Box::new(configdb.source())),
@@ -125,12 +142,18 @@ async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
 
 /// Opens the log of a configuration. It waits: on a runtime, only where that may be.
 pub(super) fn open_log(config: &LogConfig) -> Result<Arc<dyn Log>, LogError> {
+    open_log_with(config, SchemaIds::default())
+}
+
+/// [`open_log`], whose records have these ids.
+fn open_log_with(config: &LogConfig, ids: SchemaIds) -> Result<Arc<dyn Log>, LogError> {
     match config {
         LogConfig::Embedded { path } => Ok(Embedded::open(path, Arc::new(clock::now_ms))?),
         LogConfig::Kafka { brokers, replication, client } => Ok(Kafka::open(&KafkaConfig {
             brokers: brokers.iter().map(ToString::to_string).collect(),
             settings: client.as_ref().map(|file| file.settings.clone()).unwrap_or_default(),
             replication: *replication,
+            ids,
             ..KafkaConfig::default()
         })?),
     }
@@ -177,17 +200,18 @@ struct Outlets {
     conversation: Outlet,
     agents: Option<Agents>,
     config: Option<config_sink::Place>,
+    /// The OAuth clients whose allowances are shared with other processes.
+    parties: Vec<Party>,
 }
 
 /// Where each sink sends that is configured. Those without an OAuth client of their own share that
 /// of conversations; each has its guaranteed share of the requests.
 fn outlets(config: &Config) -> anyhow::Result<Outlets> {
     let conversation = &config.genesys_cloud.conversation;
-    let (per_minute, burst) = (Some(conversation.requests_per_minute), conversation.burst);
     let cloud = cloud(config, &conversation.client_id, &conversation.client_secret)?;
     let outlet = |cloud, allowance, per_key, max_waves_in_flight| Outlet {
         cloud,
-        allowance: Arc::new(allowance),
+        allowance,
         config: SinkConfig {
             max_events_per_request: conversation.events_per_request,
             per_key,
@@ -197,20 +221,30 @@ fn outlets(config: &Config) -> anyhow::Result<Outlets> {
         deadline: config.shutdown.deadline,
         runtime: tokio::runtime::Handle::current(),
     };
+    let mut parties = Vec::new();
     let sync = config.genesys_cloud.config_sync.as_ref();
-    let sync_percent = sync.map_or(0, |sync| sync.guaranteed_percent);
     let sink = config.genesys_cloud.presence.as_ref();
-    let shared = sink.filter(|sink| sink.client.is_none());
-    let percent = shared.map_or(0, |sink| sink.guaranteed_percent);
-    let rest = 100_u32.saturating_sub(percent).saturating_sub(sync_percent);
-    let allowances = LocalAllowance::shared(per_minute, burst, [rest, percent, sync_percent]);
-    let [of_conversations, of_agents, of_config] = allowances;
+    let limit = Limit {
+        sink: "conversation",
+        client_id: &conversation.client_id,
+        per_minute: conversation.requests_per_minute,
+        burst: conversation.burst,
+    };
+    let [of_conversations, of_agents, of_config] =
+        allowances(config, &limit, shares(config), &mut parties);
     let agents = sink.map(|sink| {
         let (own_cloud, allowance) = match &sink.client {
-            Some(client) => (
-                self::cloud(config, &client.client_id, &client.client_secret)?,
-                LocalAllowance::new(Some(client.requests_per_minute), client.burst),
-            ),
+            Some(client) => {
+                let limit = Limit {
+                    sink: "presence",
+                    client_id: &client.client_id,
+                    per_minute: client.requests_per_minute,
+                    burst: client.burst,
+                };
+                let share = share("presence", 100, config.topics.conversation_partitions);
+                let [allowance] = allowances(config, &limit, [share], &mut parties);
+                (self::cloud(config, &client.client_id, &client.client_secret)?, allowance)
+            }
             None => (Arc::clone(&cloud), of_agents),
         };
         let settings = |domain: &Domain| presence_settings(&config.presence, domain);
@@ -228,7 +262,59 @@ fn outlets(config: &Config) -> anyhow::Result<Outlets> {
     });
     let (per_key, waves) = (conversation.events_per_conversation, conversation.requests_in_flight);
     let conversation = outlet(cloud, of_conversations, per_key, waves);
-    Ok(Outlets { conversation, agents, config: place })
+    Ok(Outlets { conversation, agents, config: place, parties })
+}
+
+/// What an OAuth client may ask for.
+struct Limit<'a> {
+    sink: &'static str,
+    client_id: &'a str,
+    per_minute: u32,
+    burst: u32,
+}
+
+const fn share(sink: &'static str, percent: u32, partitions: u32) -> Share {
+    Share { sink, percent, partitions }
+}
+
+/// What each sink is guaranteed of the client of conversations.
+fn shares(config: &Config) -> [Share; 3] {
+    let hashed = config.topics.conversation_partitions;
+    let sink = config.genesys_cloud.presence.as_ref();
+    let shared = sink.filter(|sink| sink.client.is_none());
+    let sync = config.genesys_cloud.config_sync.as_ref();
+    let percent = shared.map_or(0, |sink| sink.guaranteed_percent);
+    let sync_percent = sync.map_or(0, |sync| sync.guaranteed_percent);
+    let rest = 100_u32.saturating_sub(percent).saturating_sub(sync_percent);
+    [
+        share("conversation", rest, hashed),
+        share("presence", percent, shared.map_or(0, |_| hashed)),
+        share("config", sync_percent, sync.map_or(0, |_| 1)),
+    ]
+}
+
+/// The allowances of the sinks of an OAuth client: shared with other processes where there may be
+/// others, which is on Kafka.
+fn allowances<const N: usize>(
+    config: &Config,
+    limit: &Limit<'_>,
+    shares: [Share; N],
+    parties: &mut Vec<Party>,
+) -> [Arc<dyn Allowance>; N] {
+    let Limit { sink, client_id, per_minute, burst } = *limit;
+    match config.log {
+        LogConfig::Embedded { .. } => {
+            let percents = shares.map(|share| share.percent);
+            let alone = LocalAllowance::shared(Some(per_minute), burst, percents);
+            alone.map(|allowance| Arc::new(allowance) as Arc<dyn Allowance>)
+        }
+        LogConfig::Kafka { .. } => {
+            let has_redis = config.redis.is_some();
+            let (shared, allowances) = Shared::new(per_minute, burst, shares, has_redis);
+            parties.push(Party { sink, client_id: client_id.to_owned(), shared });
+            allowances.map(|allowance| Arc::new(allowance) as Arc<dyn Allowance>)
+        }
+    }
 }
 
 /// How the config sink of a configuration is set, and where it sends; nothing without the section.

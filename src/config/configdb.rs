@@ -89,6 +89,12 @@ enum PasswordSource {
     Env(String),
 }
 
+impl Password {
+    pub(super) fn value(&self) -> SecretString {
+        self.value.clone()
+    }
+}
+
 impl Serialize for Password {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.source.serialize(serializer)
@@ -203,13 +209,7 @@ pub(super) fn configdb(
     let user = section.text("user").check(checks::id).required();
     let schema = section.text("schema").check(|text| Ok(Some(schema(assumed, text)?))).or(None);
     let password = password(&mut section, environment);
-    let ca_file = section.text("ca_file").check(|path| {
-        let path = document.resolve(path);
-        checks::ca_file(&path)?;
-        let pem = std::fs::read(&path).map_err(|e| unusable(&path, &e.to_string()))?;
-        Ok(Some((path, pem)))
-    });
-    let ca_file = ca_file.or(None);
+    let ca_file = ca(&mut section);
     let timeout = section.whole("timeout_secs", 1..=600).or(60);
     let profile = section.text("profile_file").check(|path| profile(document.resolve(path)));
     let profile = profile.check(|profile| Ok(Some(profile))).or(None);
@@ -259,11 +259,23 @@ pub(super) fn configdb(
     })
 }
 
+/// Certificates to trust, and their file; there need not be one.
+pub(super) fn ca(section: &mut Reader<'_>) -> Option<Option<(PathBuf, Vec<u8>)>> {
+    let document = section.document();
+    let ca = section.text("ca_file").check(|path| {
+        let path = document.resolve(path);
+        checks::ca_file(&path)?;
+        let pem = std::fs::read(&path).map_err(|e| unusable(&path, &e.to_string()))?;
+        Ok(Some((path, pem)))
+    });
+    ca.or(None)
+}
+
 /// A problem that was reported.
-struct Reported;
+pub(super) struct Reported;
 
 /// The password; there need not be one.
-fn password(
+pub(super) fn password(
     section: &mut Reader<'_>,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Option<Password>, Reported> {

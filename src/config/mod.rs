@@ -23,6 +23,8 @@ pub mod directory;
 mod document;
 mod presence;
 mod reader;
+mod redis;
+mod registry;
 mod reporting;
 mod sections;
 #[cfg(test)]
@@ -38,6 +40,8 @@ pub use configdb::{ConfigDb, DeletionRules, Password, ProfileFile, QueueTypes};
 pub use directory::load as load_directory;
 pub use document::ConfigError;
 pub use presence::{OwnClient, Presence, PresenceSink, Reasons};
+pub use redis::Redis;
+pub use registry::SchemaRegistry;
 pub use reporting::InteractionReporting;
 pub use tls::SourceTls;
 pub use traces::Traces;
@@ -67,6 +71,12 @@ pub struct Config {
     /// `[configdb]`, if the Engage configuration is read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub configdb: Option<ConfigDb>,
+    /// `[redis]`, if the allowance is shared through it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis: Option<Redis>,
+    /// `[schema_registry]`, if schemas are registered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema_registry: Option<SchemaRegistry>,
     /// `[conversation]`
     pub conversation: Conversation,
     /// `[presence]`

@@ -11,7 +11,7 @@ use super::reader::{Placed, Reader, Unique, shown};
 use super::{
     Admin, Bridge, ClientFile, Config, Conversation, ConversationClient, Domain, GenesysCloud,
     HostPort, Log, Logging, Secret, SecretSource, ServerPair, Shutdown, Site, Topics, agent_states,
-    checks, config_sync, configdb, directory, presence, reporting, tls, traces,
+    checks, config_sync, configdb, directory, presence, redis, registry, reporting, tls, traces,
 };
 
 /// Partitions a hashed topic may have.
@@ -50,6 +50,27 @@ pub(super) fn config(
         let hint = "it needs [configdb], which says of which tenant the configuration is";
         top.report("configdb", Flaw::new(Code::MissingKey, text).hint(hint));
     }
+    let redis = if top.has("redis") {
+        redis::redis(top.section("redis"), environment).map(Some)
+    } else {
+        Some(None)
+    };
+    let schema_registry = if top.has("schema_registry") {
+        registry::registry(top.section("schema_registry"), environment).map(Some)
+    } else {
+        Some(None)
+    };
+    let is_embedded = matches!(log, Some(Log::Embedded { .. }));
+    if is_embedded && top.has("schema_registry") {
+        let text = "[schema_registry] is for tools that read Kafka, and there is [log.embedded]";
+        let hint = "the admin listener serves the built-in schemas under /registry";
+        top.report("schema_registry", Flaw::new(Code::Contradiction, text).hint(hint));
+    }
+    if is_embedded && top.has("redis") {
+        let text = "[redis] shares the allowance of several processes, and [log.embedded] has one";
+        let hint = "several processes need [log.kafka]; leave [redis] out otherwise";
+        top.report("redis", Flaw::new(Code::Contradiction, text).hint(hint));
+    }
     let conversation = conversation(top.section("conversation"));
     let presence = presence::presence(top.section("presence"));
     let shutdown = shutdown(top.section("shutdown"));
@@ -66,6 +87,8 @@ pub(super) fn config(
         domains: domains?,
         genesys_cloud: genesys_cloud?,
         configdb: configdb.map_or(Some(None), |configdb| configdb.map(Some))?,
+        redis: redis?,
+        schema_registry: schema_registry?,
         conversation: conversation?,
         presence: presence?,
         shutdown: shutdown?,

@@ -100,8 +100,9 @@ hint: did you mean `requests_per_minute`?",
   | ^^^^^^
 unknown key
 
-hint: known here: admin, log, topics, bridge, domain, genesys_cloud, configdb, conversation, \
-             presence, shutdown, logging, traces",
+hint: known here: admin, log, topics, bridge, domain, genesys_cloud, configdb, redis, \
+             schema_registry, conversation, presence, shutdown, logging, \
+             traces",
         ),
         (
             "a missing key",
@@ -359,6 +360,58 @@ fn a_directory_that_is_made_needs_no_file_and_a_file_adds_to_it() {
     let own = sync.replace("presence]\n", "presence]\nsource_id = \"P1\"\n");
     let said = load_in(&folder, &format!("{LEAST}{own}")).expect_err("which one?");
     assert!(said[0].to_string().contains("E0013"), "{}", said[0]);
+}
+
+#[test]
+fn where_redis_is_is_read_and_shown_again() {
+    let folder = folder();
+    let on_kafka = |redis: &str| {
+        let kafka = "[log.kafka]\nbrokers = [\"k:9092\"]\n";
+        format!("{LEAST}{kafka}{redis}")
+    };
+    let one = "[redis]\nserver = \"r:6379\"\nuser = \"trunk\"\n";
+    let three = "[redis]\nsentinels = [\"a:1\", \"b:2\"]\nmaster = \"m\"\n";
+    for (text, user) in [(one, Some("trunk")), (three, None)] {
+        let config = load_in(&folder, &on_kafka(text)).expect("it is complete");
+        let again = load_in(&folder, &config.redacted_toml()).expect("what is shown loads");
+        let redis = again.redis.expect("it is given");
+        assert_eq!(redis.user.as_deref(), user);
+        let place = config.redis.expect("it is given").connection().place;
+        assert_eq!(redis.connection().place, place, "{text}");
+    }
+    for (text, first) in [
+        (on_kafka("[redis]\n"), "redis"),
+        (on_kafka(&format!("{one}master = \"m\"\n")), "redis"),
+        (on_kafka("[redis]\nmaster = \"m\"\n"), "redis"),
+        (on_kafka(&three.replace("b:2", "a:1")), "redis.sentinels[1]"),
+        // One process has nobody to share with.
+        (format!("{LEAST}{one}"), "redis"),
+    ] {
+        let shown = printed(&text);
+        let place = shown.lines().next().unwrap_or_default();
+        assert!(place.ends_with(&format!(": {first}")), "{shown}");
+    }
+}
+
+#[test]
+fn where_the_schema_registry_is_is_read_and_shown_again() {
+    let folder = folder();
+    let kafka = "[log.kafka]\nbrokers = [\"k:9092\"]\n";
+    let least = "[schema_registry]\nurl = \"https://r:8081/\"\n";
+    let config = load_in(&folder, &format!("{LEAST}{kafka}{least}")).expect("it is complete");
+    let again = load_in(&folder, &config.redacted_toml()).expect("what is shown loads");
+    let registry = again.schema_registry.expect("it is given").connection();
+    assert_eq!((registry.url.as_str(), registry.login.is_none()), ("https://r:8081", true));
+    for (text, first) in [
+        (format!("{kafka}[schema_registry]\n"), "schema_registry.url"),
+        (format!("{kafka}{}", least.replace("https", "http")), "schema_registry.url"),
+        (format!("{kafka}{least}user = \"u\"\n"), "schema_registry"),
+        (least.to_owned(), "schema_registry"),
+    ] {
+        let shown = printed(&format!("{LEAST}{text}"));
+        let place = shown.lines().next().unwrap_or_default();
+        assert!(place.ends_with(&format!(": {first}")), "{shown}");
+    }
 }
 
 #[test]

@@ -47,6 +47,7 @@ pub const fn spec(partition: Partition) -> TaskSpec {
 /// Runs the sink until the process stops.
 pub fn run(shell: &Shell, partition: Partition, place: &Place, reached: &Reached) {
     let spec = spec(partition);
+    let _turns = place.outlet.own(partition);
     let progress = shell.health.watch(spec.id(), LOOP_LIMIT, clock::uptime());
     let ready = shell.health.condition(spec.id());
     loop {
@@ -79,6 +80,7 @@ pub fn run(shell: &Shell, partition: Partition, place: &Place, reached: &Reached
 pub fn apply(shell: &Shell, place: &Place) -> Result<Progress, TaskError> {
     let spec = spec(0);
     let place = Place { once: true, ..place.clone() };
+    let _turns = place.outlet.own(spec.partition);
     let mut life = Life::begin(shell, &spec, &place, None)?;
     let mut last = Progress::default();
     life.live(&mut |at| {

@@ -14,6 +14,7 @@ use trunkline_sinks::{Answer, Definitions};
 
 use super::Shell;
 use super::sink::Outlet;
+use crate::admin::health::Condition;
 use crate::clock::{self, Uptime};
 
 /// Between two questions, once all definitions are known.
@@ -55,12 +56,11 @@ impl Lacking {
 /// wait for it, but not for ever, and `/readyz` says so.
 pub(super) async fn follow(shell: Shell, outlet: Outlet, known: watch::Sender<Presences>) {
     let ready = shell.health.condition(CONDITION);
-    ready.set(false, "they have not been read yet");
     let (mut is_known, mut lacking) = (false, Lacking::default());
     loop {
         let answered = tokio::select! {
             () = shell.stop.cancelled() => break,
-            answered = ask(&outlet) => answered,
+            answered = ask(&outlet, &ready, is_known) => answered,
         };
         let wait = match answered {
             Ok(definitions) => {
@@ -106,8 +106,12 @@ struct Unread {
     wait: Duration,
 }
 
-async fn ask(outlet: &Outlet) -> Result<Definitions, Unread> {
+async fn ask(outlet: &Outlet, ready: &Condition, is_known: bool) -> Result<Definitions, Unread> {
     while let Err(wait_ms) = outlet.allowance.try_take(clock::now_ms()) {
+        // Who has no part of the allowance has no agents to tell either.
+        if !is_known {
+            ready.set(!outlet.allowance.has_turns(), "they have not been read yet");
+        }
         tokio::time::sleep(Duration::from_millis(wait_ms.max(1) as u64)).await;
     }
     let now_ms = clock::now_ms();

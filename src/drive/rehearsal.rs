@@ -368,9 +368,8 @@ fn open(place: Place, passing: &Path) -> Result<Arc<dyn Log>, LogError> {
         Place::Kafka(broker) => Ok(tokio::task::block_in_place(|| {
             Kafka::open(&KafkaConfig {
                 brokers: vec![broker],
-                settings: BTreeMap::new(),
                 prefix: format!("rehearsal-{}.", clock::now_ms()),
-                replication: None,
+                ..KafkaConfig::default()
             })
         })?),
     }

@@ -45,6 +45,27 @@ pub struct Outlet {
     pub runtime: Handle,
 }
 
+impl Outlet {
+    /// Says that the sink's task on this partition runs here, until what is returned is dropped.
+    pub fn own(&self, partition: Partition) -> Turns<'_> {
+        self.allowance.own(partition, clock::now_ms());
+        Turns { allowance: &*self.allowance, partition }
+    }
+}
+
+/// The part of the allowance that comes with a partition.
+#[must_use = "it is given up when this is dropped"]
+pub struct Turns<'a> {
+    allowance: &'a dyn Allowance,
+    partition: Partition,
+}
+
+impl Drop for Turns<'_> {
+    fn drop(&mut self) {
+        self.allowance.give_up(self.partition);
+    }
+}
+
 /// A sink in its place in the pipeline.
 pub struct Place<R> {
     /// What it reads.
@@ -70,6 +91,7 @@ impl<R: Rules<Command: Send> + Clone + Send + Sync + 'static> Sent for R {}
 pub fn run<R: Sent>(shell: &Shell, partition: Partition, place: &Place<R>, reached: &Reached) {
     let Place { input, state, .. } = *place;
     let spec = TaskSpec { name: R::STAGE, input, partition, state };
+    let _turns = place.outlet.own(partition);
     let progress = shell.health.watch(spec.id(), LOOP_LIMIT, clock::uptime());
     let ready = shell.health.condition(spec.id());
     loop {

@@ -20,6 +20,8 @@ mod kill;
 #[allow(dead_code, reason = "the tests of the bridge use more of it")]
 mod postgres;
 mod program;
+mod redis;
+mod registry;
 mod reporting;
 mod running;
 mod sdk;

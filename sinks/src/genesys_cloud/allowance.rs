@@ -3,6 +3,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use trunkline_schemas::Partition;
+
 /// Requests a minute, unless configured otherwise.
 pub const REQUESTS_PER_MINUTE: u32 = 300;
 /// Requests that may go out at once after a quiet time, unless configured otherwise.
@@ -22,6 +24,15 @@ pub trait Allowance: Send + Sync {
 
     /// Gives no leave before that time (a 429 with its `Retry-After`).
     fn close_until(&self, ms: i64);
+
+    /// The sink's task on this partition runs in this process from now on.
+    fn own(&self, partition: Partition, now_ms: i64);
+
+    /// It runs here no longer.
+    fn give_up(&self, partition: Partition);
+
+    /// Whether leave can be had at all: a process that owns nothing may have no part of it.
+    fn has_turns(&self) -> bool;
 }
 
 /// A token bucket as a function of the time.
@@ -85,7 +96,7 @@ impl Bucket {
 
 /// How long a sink that was given no leave counts as one that waits for it, beyond the wait it was
 /// told, milliseconds. A sink asks again after the wait, or has nothing to send any more.
-const WANT_MS: i64 = 1_000;
+pub(super) const WANT_MS: i64 = 1_000;
 
 /// Requests a sink may fall behind its guaranteed rate and still catch up.
 const GUARANTEED_BURST: u32 = 5;
@@ -187,6 +198,15 @@ impl Allowance for LocalAllowance {
 
     fn close_until(&self, ms: i64) {
         self.pool().bucket.close_until(ms);
+    }
+
+    // All partitions are in the one process there is.
+    fn own(&self, _: Partition, _: i64) {}
+
+    fn give_up(&self, _: Partition) {}
+
+    fn has_turns(&self) -> bool {
+        true
     }
 }
 

@@ -15,6 +15,7 @@ use trunkline_schemas::{Offset, Topic};
 
 use super::{KafkaConfig, lock};
 use crate::log::{LogError, MAX_RECORD_BYTES, MEMBER_PAUSE};
+use crate::registry::SchemaIds;
 
 /// How long one question to the cluster may take: metadata, bounds, positions.
 pub(super) const CALL_MAX: Duration = Duration::from_secs(10);
@@ -77,6 +78,7 @@ pub(super) fn check_setting(name: &str, value: &str) -> Result<(), &'static str>
 pub(super) struct Clients {
     common: ClientConfig,
     prefix: String,
+    ids: SchemaIds,
 }
 
 impl Clients {
@@ -106,7 +108,12 @@ impl Clients {
             common.set(key, value);
         }
         common.set("bootstrap.servers", config.brokers.join(","));
-        Ok(Self { common, prefix: config.prefix.clone() })
+        Ok(Self { common, prefix: config.prefix.clone(), ids: config.ids.clone() })
+    }
+
+    /// With which ids schemas are written.
+    pub(super) fn ids(&self) -> &SchemaIds {
+        &self.ids
     }
 
     /// Settings of the admin client.
@@ -388,7 +395,7 @@ mod tests {
             brokers: vec!["a:1".to_owned(), "b:2".to_owned()],
             settings: settings.collect(),
             prefix: prefix.to_owned(),
-            replication: None,
+            ..KafkaConfig::default()
         }
     }
 

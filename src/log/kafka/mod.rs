@@ -47,6 +47,7 @@ use self::member::Groups;
 use self::producer::{Deadline, Producer};
 use self::reader::{Go, Reader, Scanned};
 use super::{Appender, Bounds, Layout, Log, LogError, Member, Task, TaskSpec};
+use crate::registry::SchemaIds;
 
 /// Bytes of records one read or poll gives, and one record more.
 const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -71,6 +72,8 @@ pub struct KafkaConfig {
     pub prefix: String,
     /// Copies of each record in topics that are created; `None`: the cluster's own default.
     pub replication: Option<u16>,
+    /// Ids of schemas in a registry, with which records are written.
+    pub ids: SchemaIds,
 }
 
 impl fmt::Debug for KafkaConfig {

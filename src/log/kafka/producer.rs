@@ -65,10 +65,11 @@ impl Producer {
         deadline: Deadline,
     ) -> Result<(), KafkaError> {
         let topic = clients.topic(output.topic);
+        let outward = clients.ids().outward(output.topic, &output.record);
         let mut record = BaseRecord::with_opaque_to(&topic, number)
             .partition(i32::try_from(output.partition).unwrap_or(i32::MAX))
             .key(output.record.key.as_slice());
-        record.payload = output.record.value.as_deref();
+        record.payload = outward.as_deref().or(output.record.value.as_deref());
         record.headers = headers(&output.record);
         loop {
             match self.inner.send(record) {

@@ -12,6 +12,7 @@ use super::client::{CALL_MAX, Clients, Meaning, Quiet, meaning, unavailable};
 use super::held::Held;
 use crate::clock::Elapsed;
 use crate::log::LogError;
+use crate::registry;
 
 /// A consumer looks around this often while nothing comes.
 const WAIT: Duration = Duration::from_millis(100);
@@ -128,15 +129,12 @@ pub(super) fn stored(topic: Topic, partition: Partition, message: &BorrowedMessa
         let owned = |value: Option<&[u8]>| value.unwrap_or_default().to_vec();
         headers.iter().map(|header| (header.key.to_owned(), owned(header.value))).collect()
     });
-    Stored {
-        topic,
-        partition,
-        offset: message.offset(),
-        append_time_ms: message.timestamp().to_millis().unwrap_or_default(),
-        record: Record {
-            key: message.key().unwrap_or_default().to_vec(),
-            value: message.payload().map(<[u8]>::to_vec),
-            headers,
-        },
-    }
+    let mut record = Record {
+        key: message.key().unwrap_or_default().to_vec(),
+        value: message.payload().map(<[u8]>::to_vec),
+        headers,
+    };
+    registry::inward(topic, &mut record);
+    let append_time_ms = message.timestamp().to_millis().unwrap_or_default();
+    Stored { topic, partition, offset: message.offset(), append_time_ms, record }
 }

@@ -271,7 +271,7 @@ fn jars() -> Result<PathBuf, String> {
 ///
 /// A port the system gives away would be among those it gives to connections too: while a killed
 /// broker is away, one of the clients that try to reach it could get the broker's own.
-fn ports() -> [u16; 2] {
+pub(crate) fn ports() -> [u16; 2] {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let given: u32 = range.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(32_768);
