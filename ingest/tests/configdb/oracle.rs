@@ -112,7 +112,7 @@ mod driver {
             password: Some(SecretString::from(PASSWORD)),
             ca_pem: None,
             // The driver tries again before it gives up.
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
         }
     }
 
