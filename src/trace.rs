@@ -166,7 +166,7 @@ impl Tracer {
         let Hop { context, parent, kind, name, from_us, to_us, attributes, failed } = hop;
         let Context { trace, span } = context;
         let flags = TraceFlags::SAMPLED;
-        let status = failed.map_or(Status::Unset, |why| Status::error(why));
+        let status = failed.map_or(Status::Unset, Status::error);
         inner.processor.on_end(SpanData {
             span_context: SpanContext::new(trace, span, flags, false, TraceState::default()),
             parent_span_id: parent.map_or(SpanId::INVALID, |parent| parent.span),

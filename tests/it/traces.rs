@@ -51,7 +51,8 @@ impl Collector {
 }
 
 fn hex(id: &[u8]) -> String {
-    id.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits: Vec<_> = id.iter().map(|byte| format!("{byte:02x}")).collect();
+    digits.concat()
 }
 
 /// The value of an attribute, as text.

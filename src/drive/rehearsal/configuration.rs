@@ -73,7 +73,9 @@ pub(super) fn of(site: &EngageSim, outlet: &Outlet) -> anyhow::Result<Configurat
 /// What no configuration says: which server is at which switch, and who sits where.
 pub(super) fn addition(directory: DirectoryFile) -> DirectoryFile {
     let mut agents = directory.agents;
-    agents.iter_mut().for_each(|agent| agent.user_id.clear());
+    for agent in &mut agents {
+        agent.user_id.clear();
+    }
     DirectoryFile { servers: directory.servers, agents, ..DirectoryFile::default() }
 }
 
