@@ -175,7 +175,8 @@ struct AgentFloor {
 /// Starts a site: it listens when this returns, and plays its calls once enough clients are there.
 ///
 /// # Errors
-/// `InvalidInput` for numbers out of range and TLS files that are none; whatever the system says when it cannot listen.
+/// `InvalidInput` for numbers out of range and TLS files that are none; whatever the system says
+/// when it cannot listen.
 pub async fn start(config: EngageConfig) -> io::Result<EngageSim> {
     check(&config)?;
     let (site, calls) = calls(&config);
