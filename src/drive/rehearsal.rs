@@ -146,17 +146,8 @@ impl Rehearsal {
         let links = (voice + stat) * script.bridges.len();
         let site = engage::start(EngageConfig { wait_for_clients: links, ..script.site }).await?;
         let directory: DirectoryFile = serde_json::from_value(site.directory())?;
-        let mut org = GcConfig {
-            // The first synchronisation is not what a rehearsal waits for.
-            requests_per_minute: u32::MAX,
-            faults: script.faults,
-            ids: site.ids(),
-            ..GcConfig::default()
-        };
-        know(&mut org, &directory);
-        let client = (org.client_id.clone(), org.client_secret.clone());
-        let org = gc::start(org).await?;
-
+        let (org, cloud) =
+            organisation(&site, &directory, script.faults, script.request_timeout).await?;
         let kept = tempfile::tempdir()?;
         let log = open(script.log, kept.path())?;
         let layouts = topology::layouts(1, script.partitions);
@@ -169,15 +160,6 @@ impl Rehearsal {
             layouts: Arc::new(layouts),
             tracer: Tracer::default(),
         };
-        let cloud = GenesysCloud::new(ClientConfig {
-            base_url: org.base_url(),
-            auth_url: org.base_url(),
-            client_id: client.0,
-            client_secret: SecretString::from(client.1),
-            ca_pem: None,
-            connect_timeout: Duration::from_secs(5),
-            request_timeout: script.request_timeout,
-        })?;
         let is_given = script.directory == Directory::Given;
         let source_id = is_given.then(|| directory.source_id.clone());
         let directory = match script.directory {
@@ -189,7 +171,6 @@ impl Rehearsal {
         };
         let domain = domain(&site, directory);
         let deadline = Duration::from_secs(10);
-        let cloud = Arc::new(cloud);
         let outlet = |allowance| Outlet {
             cloud: Arc::clone(&cloud),
             allowance: Arc::new(allowance),
@@ -356,6 +337,31 @@ impl Rehearsal {
         let stopped: io::Result<()> = self.org.stop().await;
         clean && stopped.is_ok()
     }
+}
+
+/// An organisation that knows a site's directory, and the way to it. The first synchronisation is
+/// not what a rehearsal waits for: the limit of requests comes later.
+async fn organisation(
+    site: &EngageSim,
+    known: &DirectoryFile,
+    faults: FaultPlan,
+    request_timeout: Duration,
+) -> anyhow::Result<(GcSim, Arc<GenesysCloud>)> {
+    let (requests_per_minute, ids) = (u32::MAX, site.ids());
+    let mut config = GcConfig { requests_per_minute, faults, ids, ..GcConfig::default() };
+    know(&mut config, known);
+    let (client_id, secret) = (config.client_id.clone(), config.client_secret.clone());
+    let org = gc::start(config).await?;
+    let cloud = GenesysCloud::new(ClientConfig {
+        base_url: org.base_url(),
+        auth_url: org.base_url(),
+        client_id,
+        client_secret: SecretString::from(secret),
+        ca_pem: None,
+        connect_timeout: Duration::from_secs(5),
+        request_timeout,
+    })?;
+    Ok((org, Arc::new(cloud)))
 }
 
 fn open(place: Place, passing: &Path) -> Result<Arc<dyn Log>, LogError> {

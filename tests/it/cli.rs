@@ -26,7 +26,7 @@ const START_MAX: Duration = Duration::from_secs(15);
 /// Calls of a run between processes.
 const CALLS: u64 = 20;
 /// The members of the organisation's summary, then those of the demo, in their order.
-const SUMMARY: [&str; 18] = [
+const SUMMARY: [&str; 22] = [
     "conversations",
     "open",
     "events",
@@ -45,6 +45,10 @@ const SUMMARY: [&str; 18] = [
     "users",
     "changes",
     "differences",
+    "configuration",
+    "queues",
+    "skills",
+    "wrapUpCodes",
 ];
 
 /// Fails unless the program ended with this status.
@@ -151,6 +155,12 @@ fn the_demo_ends_with_the_summary_of_the_organisation() {
     {
         assert_eq!(told[member], Value::from(wanted), "{member}: {told}");
     }
+    // Everybody of the site's database, each made by two requests; queues, skills and codes.
+    let made = &told["configuration"];
+    let counts = ["users", "queues", "skills", "wrapUpCodes"].map(|kind| made[kind].as_u64());
+    let [Some(users), Some(4), Some(4), Some(3)] = counts else { panic!("{told}") };
+    let requests = made["requests"].as_u64().unwrap_or_default();
+    assert!(users > 60 && (2 * users..3 * users).contains(&requests), "{told}");
     // Of thirty calls ten are recorded ones: call models 04 to 12b, 14a and 14b among them.
     let suspended = serde_json::json!({"agent_not_mapped": 1, "third_party": 2});
     assert_eq!(told["suspended"], suspended, "{told}");
