@@ -203,7 +203,7 @@ pub(super) fn configdb(
     let presence_source = section.text("presence_source").check(checks::id);
     let presence_source = presence_source.or(default.source_name);
     section.finish();
-    let (ca_file, ca_pem) = ca_file?.unzip();
+    let (ca_file, ca_pem) = ca_file.ok()?.unzip();
     Some(ConfigDb {
         host: host?,
         port: port? as u16,
@@ -225,7 +225,7 @@ pub(super) fn configdb(
 }
 
 /// Certificates to trust, and their file; there need not be one.
-pub(super) fn ca(section: &mut Reader<'_>) -> Option<Option<(PathBuf, Vec<u8>)>> {
+pub(super) fn ca(section: &mut Reader<'_>) -> Result<Option<(PathBuf, Vec<u8>)>, Reported> {
     let document = section.document();
     let ca = section.text("ca_file").check(|path| {
         let path = document.resolve(path);
@@ -233,7 +233,7 @@ pub(super) fn ca(section: &mut Reader<'_>) -> Option<Option<(PathBuf, Vec<u8>)>>
         let pem = std::fs::read(&path).map_err(|e| unusable(&path, &e.to_string()))?;
         Ok(Some((path, pem)))
     });
-    ca.or(None)
+    ca.or(None).ok_or(Reported)
 }
 
 /// A problem that was reported.

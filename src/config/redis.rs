@@ -92,7 +92,7 @@ pub(super) fn redis(
     let password = configdb::password(&mut section, environment);
     let ca = configdb::ca(&mut section);
     section.finish();
-    let (ca_file, ca_pem) = ca?.unzip();
+    let (ca_file, ca_pem) = ca.ok()?.unzip();
     let read = Redis {
         server: server?,
         sentinels: sentinels?.into_iter().map(|placed| placed.value).collect(),

@@ -58,6 +58,6 @@ pub(super) fn registry(
         return None;
     }
     section.finish();
-    let (ca_file, ca_pem) = ca?.unzip();
+    let (ca_file, ca_pem) = ca.ok()?.unzip();
     Some(SchemaRegistry { url: url?, user, password, ca_file, ca_pem })
 }

@@ -181,9 +181,10 @@ pub async fn start(
             });
             ready.set(why.is_none(), why.clone().unwrap_or_default());
             if was.as_ref() != Some(&why) {
-                match &why {
-                    Some(why) => tracing::warn!("schema registry: {why}"),
-                    None => tracing::info!("the schema registry has every schema"),
+                if let Some(why) = &why {
+                    tracing::warn!("schema registry: {why}");
+                } else {
+                    tracing::info!("the schema registry has every schema");
                 }
                 was = Some(why);
             }

@@ -84,7 +84,7 @@ impl fmt::Debug for KafkaConfig {
             .field("settings", &self.settings.keys())
             .field("prefix", &self.prefix)
             .field("replication", &self.replication)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -117,7 +117,8 @@ impl Party3 {
 
     fn why(&self) -> String {
         let missing = self.instances[0].0.health.missing();
-        missing.into_iter().map(|one| format!("{}: {}", one.condition, one.why)).collect()
+        let said = missing.into_iter().map(|one| format!("{}: {}", one.condition, one.why));
+        said.collect::<Vec<_>>().join("; ")
     }
 
     /// The most requests in any window.

@@ -16,7 +16,7 @@ use crate::kafka::broker::{announce, ports};
 const VERSION: &str = "3.3.3";
 /// The oldest Java it runs on.
 const JAVA: u32 = 21;
-const START_MAX: Duration = Duration::from_secs(120);
+const START_MAX: Duration = Duration::from_mins(2);
 
 /// A registry that ends with the test.
 struct Apicurio {

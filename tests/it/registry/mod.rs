@@ -213,7 +213,7 @@ async fn a_tool_that_is_not_ours_decodes_what_the_built_in_registry_describes() 
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 /// A Python with the deserializer, made once and kept in the cache of the user.
