@@ -70,6 +70,7 @@ pub(crate) fn latency(log: &Arc<dyn Log>, live: usize) -> anyhow::Result<Value> 
         settings: Settings::default(),
         outlet: outlet(&org, client, runtime.handle())?,
         agents: None,
+        configuration: None,
         parts: Parts { ingest: false, processors: true, sinks: true },
         deadline: DRAIN,
     };
@@ -85,7 +86,7 @@ pub(crate) fn latency(log: &Arc<dyn Log>, live: usize) -> anyhow::Result<Value> 
 fn domain() -> Domain {
     Domain {
         name: DOMAIN.to_owned(),
-        directory_file: std::path::PathBuf::new(),
+        directory_file: None,
         directory: trunkline_schemas::directory::DirectoryFile::default(),
         agent_states: None,
         interaction_reporting: None,

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, RootCertStore, SupportedProtocolVersion,
+};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -74,7 +76,8 @@ impl Tls {
         let identity = identity.map(read).transpose()?;
         let name = server_name.map(|name| ServerName::try_from(name.to_owned()));
         let server_name = name.transpose().map_err(|_| TlsError::BadName)?;
-        Ok(Self { config: Arc::new(client_config(ca, identity)?), server_name })
+        let config = client_config(ca, identity, rustls::DEFAULT_VERSIONS)?;
+        Ok(Self { config: Arc::new(config), server_name })
     }
 
     fn name_of(&self, server: &str) -> Result<ServerName<'static>, ConnectError> {
@@ -96,11 +99,15 @@ fn read(identity: Identity<'_>) -> Result<Read, TlsError> {
     Ok((chain, key))
 }
 
-/// A client that trusts these authorities (PEM) only.
+/// A client that speaks these versions and trusts these authorities (PEM) only.
 ///
 /// # Errors
 /// [`TlsError`]
-pub(crate) fn client_config(ca: &[u8], identity: Option<Read>) -> Result<ClientConfig, TlsError> {
+pub(crate) fn client_config(
+    ca: &[u8],
+    identity: Option<Read>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<ClientConfig, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca) {
         roots.add(certificate.map_err(|_| TlsError::BadCa)?).map_err(|_| TlsError::BadCa)?;
@@ -111,7 +118,7 @@ pub(crate) fn client_config(ca: &[u8], identity: Option<Read>) -> Result<ClientC
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider);
     let builder = builder
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .expect("the provider has cipher suites for the usual versions")
         .with_root_certificates(roots);
     match identity {

@@ -43,3 +43,15 @@ pub trait Processor {
     /// What it noticed since it was made, by names of a closed list, for the operator to see.
     fn noticed(&self) -> Vec<(&'static str, u64)>;
 }
+
+/// A processor that can do nothing right without a directory, and so begins with one: it is told
+/// what stands further on in its partition, where the first announcement is, before it takes the
+/// records that came earlier.
+pub trait Informed: Processor {
+    /// Whether it has had a whole directory.
+    fn is_informed(&self) -> bool;
+
+    /// Takes from a record what holds at any time: rows of the directory, who is logged in where.
+    /// Nothing else happens, and no time passes.
+    fn learn(&mut self, record: &Stored);
+}

@@ -24,6 +24,7 @@ const DELIVERIES: &str = "trunkline_deliveries_total";
 const NOTICED: &str = "trunkline_noticed_total";
 const TARGET_REQUESTS: &str = "trunkline_target_requests_seconds";
 const CONFIG_REQUESTS: &str = "trunkline_config_requests";
+const CONFIGDB_POLLS: &str = "trunkline_configdb_polls_total";
 const REDIS_UP: &str = "trunkline_redis_up";
 const SCHEMA_REGISTRY_UP: &str = "trunkline_schema_registry_up";
 const BUILD_INFO: &str = "trunkline_build_info";
@@ -49,6 +50,10 @@ pub enum Stage {
     Presence,
     /// The presence sink.
     PresenceSink,
+    /// The bridge of the Config DB.
+    ConfigDb,
+    /// The config processor.
+    Config,
     /// The config sink.
     ConfigSink,
 }
@@ -88,6 +93,30 @@ pub enum LinkEvent {
     Gap,
 }
 
+/// What a poll of the Config DB came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Polled {
+    /// Something changed, and is told.
+    Told,
+    /// Nothing changed.
+    Unchanged,
+    /// The database could not be read.
+    Failed,
+    /// Too much vanished at once.
+    Refused,
+}
+
+impl Polled {
+    const fn name(self) -> &'static str {
+        match self {
+            Polled::Told => "told",
+            Polled::Unchanged => "unchanged",
+            Polled::Failed => "failed",
+            Polled::Refused => "refused",
+        }
+    }
+}
+
 impl Stage {
     /// Its label.
     pub const fn name(self) -> &'static str {
@@ -97,6 +126,8 @@ impl Stage {
             Stage::ConversationSink => "conversation-sink",
             Stage::Presence => "presence",
             Stage::PresenceSink => "presence-sink",
+            Stage::ConfigDb => "configdb",
+            Stage::Config => "config",
             Stage::ConfigSink => "config-sink",
         }
     }
@@ -176,6 +207,11 @@ pub fn outcome(stage: Stage, status: OutcomeStatus, code: Option<&str>) {
     };
     let code = code.map_or_else(|| "none".to_owned(), closed);
     counter!(OUTCOMES, "stage" => stage.name(), "status" => status, "code" => code).increment(1);
+}
+
+/// A poll of the Config DB.
+pub fn configdb_poll(polled: Polled) {
+    counter!(CONFIGDB_POLLS, "outcome" => polled.name()).increment(1);
 }
 
 /// How far the config sink is: requests answered since it last looked at everything, and requests
@@ -449,6 +485,7 @@ fn describe() {
         (LINK_EVENTS, "Links that came up or went down, and gaps in what they gave."),
         (OUTCOMES, "Outcomes: answers of Genesys Cloud, calls or agents left out."),
         (DELIVERIES, "Attempts to deliver, by what became of them."),
+        (CONFIGDB_POLLS, "Polls of the Config DB, by what they came to."),
     ];
     for (name, help) in counters {
         metrics::describe_counter!(name, help);

@@ -3,11 +3,10 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
-use trunkline_ingest::configdb::diff::Guard;
+use trunkline_ingest::configdb::ConfigBridge;
 use trunkline_ingest::configdb::probe::{Probe, probe};
 use trunkline_ingest::configdb::profile::{ENTITIES, Need, Profile};
 use trunkline_ingest::configdb::rows::Snapshot;
-use trunkline_ingest::configdb::{ConfigBridge, Settings};
 use trunkline_processors::config::conclude::{Wanted, conclude};
 use trunkline_processors::config::engage::Engage;
 use trunkline_schemas::configdb::ObjectType;
@@ -47,7 +46,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 async fn show(configdb: &ConfigDb) -> anyhow::Result<ExitCode> {
     let profile = configdb.profile();
-    let found = probe(&configdb.postgres(), &configdb.schema, &profile).await?;
+    let found = probe(&configdb.database(), &configdb.schema, &profile).await?;
     catalog(&found)?;
     let is_usable = mapping(&found, &profile, configdb.folders.is_some())?;
     values(&found)?;
@@ -55,16 +54,7 @@ async fn show(configdb: &ConfigDb) -> anyhow::Result<ExitCode> {
         complain("the database cannot be used with this profile");
         return Ok(ExitCode::FAILURE);
     }
-    let settings = Settings {
-        database: configdb.postgres(),
-        schema: configdb.schema.clone(),
-        tenant: configdb.tenant_dbid,
-        profile,
-        by_folder: configdb.folders.is_some(),
-        guard: Guard::default(),
-        approved: None,
-    };
-    let mut bridge = ConfigBridge::start(settings).await?;
+    let mut bridge = ConfigBridge::start(configdb.source()).await?;
     let snapshot = bridge.snapshot().await?;
     conclusions(&snapshot, configdb)?;
     Ok(ExitCode::SUCCESS)

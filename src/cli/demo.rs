@@ -18,7 +18,9 @@ use trunkline_sim::gc::Summary;
 
 use super::{complain, quiet_logging, runtime, say};
 use crate::clock::Elapsed;
-use crate::drive::rehearsal::{ByReason, LeftOut, Moment, Place, Rehearsal, Script};
+use crate::drive::rehearsal::{
+    ByReason, Directory, LeftOut, Moment, Place, Rehearsal, Script, Synchronised,
+};
 use crate::telemetry;
 
 /// How often the progress is drawn.
@@ -63,22 +65,24 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             ..EngageConfig::default()
         },
         log: args.kafka.clone().map_or(Place::Passing, Place::Kafka),
+        directory: Directory::Synchronised,
         ..Script::default()
     };
     let runtime = runtime()?;
     let (found, clean) = runtime.block_on(async {
+        let watch = Elapsed::start();
         let rehearsal = Rehearsal::start(script).await.context("the demo cannot start")?;
         let screen = Screen::new(args);
-        let watch = Elapsed::start();
         let told = rehearsal.play(DRAW, &mut |moment| screen.draw(moment)).await;
         screen.clear();
         let (left_out, expected) = (rehearsal.outcomes()?, rehearsal.expected_outcomes());
         let agents = Users::of(&rehearsal);
-        let summary = rehearsal.summary();
+        let (summary, synchronised) = (rehearsal.summary(), rehearsal.synchronised());
         let clean = rehearsal.stop().await;
         let took = watch.time();
         let differences = told;
-        anyhow::Ok((Found { differences, agents, left_out, expected, summary, took }, clean))
+        let found = Found { differences, agents, left_out, expected, summary, synchronised, took };
+        anyhow::Ok((found, clean))
     })?;
     runtime.shutdown_timeout(Duration::from_secs(1));
     let ok = found.ok() && clean;
@@ -103,6 +107,25 @@ struct Told<'a> {
     ignored: BTreeMap<&'a str, u64>,
     suspended: BTreeMap<&'a str, u64>,
     agents: Agents,
+    configuration: Option<Configuration>,
+}
+
+/// What `--json` says of the configuration.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Configuration {
+    users: usize,
+    queues: usize,
+    skills: usize,
+    wrap_up_codes: usize,
+    requests: u64,
+}
+
+impl From<Synchronised> for Configuration {
+    fn from(it: Synchronised) -> Self {
+        let Synchronised { users, queues, skills, wrap_up_codes, requests, took: _ } = it;
+        Self { users, queues, skills, wrap_up_codes, requests }
+    }
 }
 
 /// What `--json` says of agents.
@@ -136,6 +159,7 @@ struct Found {
     /// What `left_out` ought to be.
     expected: ByReason,
     summary: Summary,
+    synchronised: Option<Synchronised>,
     took: Duration,
 }
 
@@ -174,13 +198,15 @@ impl Found {
                 changes: self.agents.changes,
                 differences: self.agents.differences.len(),
             },
+            configuration: self.synchronised.map(Configuration::from),
         }
     }
 
     fn print(&self, args: &Args, ok: bool) -> anyhow::Result<()> {
         let s = &self.summary;
         let (users, changes) = (self.agents.count, self.agents.changes);
-        let rows: [(&str, String); 10] = [
+        let rows: [(&str, String); 11] = [
+            ("configuration", self.synchronised.map_or_else(|| "given".to_owned(), configuration)),
             ("calls in Engage", args.calls.to_string()),
             ("conversations", s.conversations.to_string()),
             ("left open", s.open.to_string()),
@@ -210,6 +236,18 @@ impl Found {
             format!("not ok: {calls} calls and {agents} agents differ from what happened")
         })
     }
+}
+
+fn configuration(it: Synchronised) -> String {
+    format!(
+        "{} users, {} queues, {} skills, {} codes, by {} requests in {} s",
+        it.users,
+        it.queues,
+        it.skills,
+        it.wrap_up_codes,
+        it.requests,
+        it.took.as_secs()
+    )
 }
 
 fn reasons(by_reason: &BTreeMap<&str, u64>) -> String {

@@ -22,9 +22,10 @@ use crate::config::{
     self, AgentSource, Config, ConfigDb, ConfigSync, Conversation, DeletionRules, Domain,
     Log as LogConfig, Secret,
 };
-use crate::drive::engine::{Agents, Engine, Parts, Plan};
+use crate::drive::config_bridge::Source;
+use crate::drive::engine::{Agents, Configuration, Engine, Parts, Plan};
 use crate::drive::sink::Outlet;
-use crate::drive::{Shell, config_sink};
+use crate::drive::{Shell, config_bridge, config_sink};
 use crate::log::embedded::Embedded;
 use crate::log::kafka::{Kafka, KafkaConfig};
 use crate::log::{Log, LogError};
@@ -101,7 +102,7 @@ async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
         let following = registry::start(shell.clone(), registry, ids).await;
         tokio::spawn(following);
     }
-    let Outlets { conversation, agents, config: config_sink, parties } = outlets(config)?;
+    let Outlets { conversation, agents, config: sink, parties } = outlets(config)?;
     if let Some(redis) = config.redis.as_ref().filter(|_| parts.sinks) {
         let redis = Arc::new(redis.connection());
         redis::check(&redis).await?;
@@ -109,19 +110,26 @@ async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
             tokio::spawn(redis::follow(shell.clone(), Arc::clone(&redis), party));
         }
     }
+    let configuration = config.configdb.as_ref().map(|configdb| Configuration {
+        bridge: config_bridge::Place {
+            source: Source::Database(Box::new(configdb.source())),
+            every: configdb.poll,
+            runtime: conversation.runtime.clone(),
+        },
+        settings: configdb.settings(),
+        sink,
+    });
     let plan = Plan {
         domains: &config.domains,
         bridges: &config.bridge.names,
         settings: settings(&config.conversation),
         outlet: conversation,
         agents,
+        configuration,
         parts,
         deadline: config.shutdown.deadline,
     };
-    let mut engine = tokio::task::block_in_place(|| Engine::start(&shell, &plan))?;
-    if let Some(place) = config_sink.filter(|_| parts.sinks) {
-        engine.sync(place)?;
-    }
+    let engine = tokio::task::block_in_place(|| Engine::start(&shell, &plan))?;
     tracing::info!(%admin_address, ?parts, "running");
     told_to_stop().await?;
     tracing::info!("stopping");
@@ -363,7 +371,7 @@ mod tests {
         ] {
             let domain = Domain {
                 name: "d".to_owned(),
-                directory_file: std::path::PathBuf::new(),
+                directory_file: None,
                 directory: trunkline_schemas::directory::DirectoryFile::default(),
                 agent_states: named.map(source),
                 interaction_reporting: None,

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::{Serialize, Serializer};
-use trunkline_ingest::configdb::postgres::PostgresConfig;
+use trunkline_ingest::configdb::Settings as Source;
+use trunkline_ingest::configdb::database::DatabaseConfig;
+use trunkline_ingest::configdb::dialect::DatabaseKind;
+use trunkline_ingest::configdb::diff::Guard;
 use trunkline_ingest::configdb::profile::{PROFILE_BYTES_MAX, Profile};
 use trunkline_processors::config::settings::{Edition, Settings};
 use trunkline_schemas::configdb::DnType;
@@ -21,11 +24,14 @@ const FOLDERS_MAX: usize = 1_000;
 /// The section.
 #[derive(Clone, Debug, Serialize)]
 pub struct ConfigDb {
-    /// Name or IP address of the server, or the folder of its Unix socket.
+    /// What it is.
+    #[serde(serialize_with = "as_word")]
+    pub kind: DatabaseKind,
+    /// Name or IP address of the server; of PostgreSQL, the folder of its Unix socket as well.
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// The database.
+    /// The database; of Oracle, the service.
     pub database: String,
     /// Schema of its tables.
     pub schema: String,
@@ -43,6 +49,12 @@ pub struct ConfigDb {
     /// Physical names; the built-in ones if there is no file.
     #[serde(rename = "profile_file", skip_serializing_if = "Option::is_none")]
     pub profile: Option<ProfileFile>,
+    /// Between two polls.
+    #[serde(rename = "poll_secs", serialize_with = "as_secs")]
+    pub poll: Duration,
+    /// Digest of a state of the database that is taken over whatever vanished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approved_digest: Option<String>,
     /// DBID of the tenant.
     pub tenant_dbid: i64,
     /// Folders to be synchronised; all of the tenant if there is no list (seed 003, "Folder
@@ -127,8 +139,9 @@ pub enum DeletionRules {
 
 impl ConfigDb {
     /// How the database is reached.
-    pub fn postgres(&self) -> PostgresConfig {
-        PostgresConfig {
+    pub fn database(&self) -> DatabaseConfig {
+        DatabaseConfig {
+            kind: self.kind,
             host: self.host.clone(),
             port: self.port,
             database: self.database.clone(),
@@ -142,6 +155,19 @@ impl ConfigDb {
     /// The physical names.
     pub fn profile(&self) -> Profile {
         self.profile.as_ref().map_or_else(Profile::built_in, |file| file.profile.clone())
+    }
+
+    /// What is read, and how.
+    pub fn source(&self) -> Source {
+        Source {
+            database: self.database(),
+            schema: self.schema.clone(),
+            tenant: self.tenant_dbid,
+            profile: self.profile(),
+            by_folder: self.folders.is_some(),
+            guard: Guard::default(),
+            approved: self.approved_digest.clone(),
+        }
     }
 
     /// How the processor is set.
@@ -174,16 +200,21 @@ pub(super) fn configdb(
 ) -> Option<ConfigDb> {
     let document = section.document();
     let default = Settings::default();
+    let kind = section.text("kind").check(kind).or(DatabaseKind::PostgreSql);
+    // What is left out depends on it; where it is wrong, that alone is reported.
+    let assumed = kind.unwrap_or(DatabaseKind::PostgreSql);
     let host = section.text("host").check(checks::id).required();
-    let port = section.whole("port", 1..=65_535).or(5432);
+    let port = section.whole("port", 1..=65_535).or(port_of(assumed));
     let database = section.text("database").check(checks::id).required();
-    let schema = section.text("schema").check(schema).or("public".to_owned());
     let user = section.text("user").check(checks::id).required();
+    let schema = section.text("schema").check(|text| Ok(Some(schema(assumed, text)?))).or(None);
     let password = password(&mut section, environment);
     let ca_file = ca(&mut section);
     let timeout = section.whole("timeout_secs", 1..=600).or(60);
     let profile = section.text("profile_file").check(|path| profile(document.resolve(path)));
     let profile = profile.check(|profile| Ok(Some(profile))).or(None);
+    let poll = section.whole("poll_secs", 1..=86_400).or(60);
+    let approved_digest = section.text("approved_digest").check(digest).or(None);
     let tenant_dbid = section.whole("tenant_dbid", 1..=9_999_999_999).required();
     let folders = section.list("folders", checks::id).check(|folders| {
         if (1..=FOLDERS_MAX).contains(&folders.len()) {
@@ -203,17 +234,21 @@ pub(super) fn configdb(
     let presence_source = section.text("presence_source").check(checks::id);
     let presence_source = presence_source.or(default.source_name);
     section.finish();
+    let user = user?;
     let (ca_file, ca_pem) = ca_file.ok()?.unzip();
     Some(ConfigDb {
+        kind: kind?,
         host: host?,
         port: port? as u16,
         database: database?,
-        schema: schema?,
-        user: user?,
+        schema: schema?.unwrap_or_else(|| schema_of(assumed, &user)),
+        user,
         password: password.ok()?,
         ca_file,
         timeout: Duration::from_secs(timeout?),
         profile: profile?,
+        poll: Duration::from_secs(poll?),
+        approved_digest: approved_digest?,
         tenant_dbid: tenant_dbid? as i64,
         folders: folders?,
         queue_name_suffix: queue_name_suffix?,
@@ -280,15 +315,75 @@ fn profile(path: PathBuf) -> Result<ProfileFile, Flaw> {
     Ok(ProfileFile { path, profile })
 }
 
-/// A schema: it stands in SQL without quotes.
-fn schema(text: &str) -> Result<String, Flaw> {
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+/// A digest as a refusal names it.
+fn digest(text: &str) -> Result<Option<String>, Flaw> {
+    if text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit()) {
+        return Ok(Some(text.to_ascii_lowercase()));
+    }
+    let said = format!("{} is not a digest", shown(text));
+    Err(Flaw::new(Code::BadName, said).hint("copy the 64 digits that the refusal names"))
+}
+
+/// The words for the kinds of databases.
+const KINDS: [(&str, DatabaseKind); 3] = [
+    ("postgresql", DatabaseKind::PostgreSql),
+    ("sqlserver", DatabaseKind::SqlServer),
+    ("oracle", DatabaseKind::Oracle),
+];
+
+fn kind(text: &str) -> Result<DatabaseKind, Flaw> {
+    let Some((_, kind)) = KINDS.into_iter().find(|(word, _)| *word == text) else {
+        let said =
+            format!("{} is neither \"postgresql\" nor \"sqlserver\" nor \"oracle\"", shown(text));
+        return Err(Flaw::new(Code::UnknownChoice, said));
+    };
+    if kind == DatabaseKind::Oracle && !cfg!(feature = "oracle") {
+        let said = "this program was built without Oracle";
+        let hint = "build it with `cargo build --release --features oracle`";
+        return Err(Flaw::new(Code::UnknownChoice, said).hint(hint));
+    }
+    Ok(kind)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn as_word<S: Serializer>(kind: &DatabaseKind, serializer: S) -> Result<S::Ok, S::Error> {
+    let word = KINDS.into_iter().find(|(_, known)| known == kind);
+    serializer.serialize_str(word.map_or("", |(word, _)| word))
+}
+
+fn port_of(kind: DatabaseKind) -> u64 {
+    match kind {
+        DatabaseKind::PostgreSql => 5432,
+        DatabaseKind::SqlServer => 1433,
+        DatabaseKind::Oracle => 1521,
+    }
+}
+
+/// Where tables are if nothing is said; a user of Oracle has a schema of its own.
+fn schema_of(kind: DatabaseKind, user: &str) -> String {
+    match kind {
+        DatabaseKind::PostgreSql => "public".to_owned(),
+        DatabaseKind::SqlServer => "dbo".to_owned(),
+        DatabaseKind::Oracle => user.to_owned(),
+    }
+}
+
+/// A schema: it stands in SQL without quotes, where PostgreSQL takes capitals for small letters.
+fn schema(kind: DatabaseKind, text: &str) -> Result<String, Flaw> {
+    let has_capitals = kind != DatabaseKind::PostgreSql;
+    let fits = |c: char| {
+        c.is_ascii_lowercase()
+            || c.is_ascii_digit()
+            || c == '_'
+            || (has_capitals && c.is_ascii_uppercase())
+    };
     let is_name = text.chars().all(fits) && !text.starts_with(|c: char| c.is_ascii_digit());
     if is_name && !text.is_empty() {
         return Ok(text.to_owned());
     }
     let said = format!("{} is not the name of a schema", shown(text));
-    Err(Flaw::new(Code::BadName, said).hint("small letters, digits and `_`"))
+    let letters = if has_capitals { "letters" } else { "small letters" };
+    Err(Flaw::new(Code::BadName, said).hint(format!("{letters}, digits and `_`")))
 }
 
 fn queue_types(text: &str) -> Result<QueueTypes, Flaw> {
@@ -344,10 +439,43 @@ tenant_dbid = 101
             Settings { tenant_id: Some("101".to_owned()), ..Settings::default() }
         );
         assert_eq!(section.profile(), Profile::built_in());
-        let database = section.postgres();
+        let database = section.database();
         assert_eq!((database.host.as_str(), database.port), ("db.example", 5432));
         assert_eq!((section.schema.as_str(), database.timeout.as_secs()), ("public", 60));
+        assert_eq!((section.poll.as_secs(), section.source().approved), (60, None));
         assert!(database.password.is_none() && database.ca_pem.is_none());
+    }
+
+    #[test]
+    fn what_is_left_out_depends_on_the_database() {
+        let folder = folder();
+        let loaded = |kind: &str| load_in(&folder, &with(&format!("kind = \"{kind}\"\n")));
+        for (word, kind, port, schema) in [
+            ("postgresql", DatabaseKind::PostgreSql, 5432, "public"),
+            ("sqlserver", DatabaseKind::SqlServer, 1433, "dbo"),
+            ("oracle", DatabaseKind::Oracle, 1521, "reader"),
+        ] {
+            let config = match loaded(word) {
+                Err(errors) if word == "oracle" && !cfg!(feature = "oracle") => {
+                    let said = errors[0].to_string();
+                    assert!(
+                        said.contains("E0009") && said.contains("built without Oracle"),
+                        "{said}"
+                    );
+                    assert!(said.contains("--features oracle"), "{said}");
+                    continue;
+                }
+                loaded => loaded.unwrap_or_else(|e| panic!("{word}: {}", e[0])),
+            };
+            assert!(config.redacted_toml().contains(&format!("kind = \"{word}\"")));
+            let section = config.configdb.expect("it is there");
+            let database = section.database();
+            assert_eq!((database.kind, database.port), (kind, port), "{word}");
+            assert_eq!(section.schema, schema, "{word}");
+        }
+        let capitals = with("kind = \"sqlserver\"\nschema = \"Genesys\"\n");
+        let config = load_in(&folder, &capitals).expect("it is a name there");
+        assert_eq!(config.configdb.expect("it is there").schema, "Genesys");
     }
 
     #[test]
@@ -363,6 +491,8 @@ schema = "genesys"
 password_file = "password.txt"
 ca_file = "ca.pem"
 timeout_secs = 5
+poll_secs = 7
+approved_digest = "00112233445566778899AABBCCDDEEFF00112233445566778899aabbccddeeff"
 profile_file = "profile.toml"
 folders = ["EX_EVOLUTION", "EX PILOT"]
 queue_name_suffix = "-Engage-external"
@@ -384,7 +514,11 @@ presence_source = "Engage"
         assert_eq!(settings.queue_suffix, "-Engage-external");
         assert_eq!(settings.source_name, "Engage");
         assert_eq!(section.profile().name, "our own");
-        let database = section.postgres();
+        let source = section.source();
+        let digest = "00112233445566778899aabbccddeeff".repeat(2);
+        assert_eq!((section.poll.as_secs(), source.approved), (7, Some(digest)));
+        assert!(source.by_folder && source.schema == "genesys" && source.tenant == 101);
+        let database = section.database();
         assert_eq!((database.port, database.timeout.as_secs()), (5433, 5));
         let password = database.password.expect("there is one");
         assert_eq!((password.expose_secret(), database.ca_pem.is_some()), ("c4n4ry", true));
@@ -396,6 +530,8 @@ presence_source = "Engage"
         write(&folder, "profile.toml", &BUILT_IN.replace("[skill]", "[skills]"));
         for (lines, code, said) in [
             ("schema = \"Gen; drop\"", "E0015", "is not the name of a schema"),
+            ("schema = \"Genesys\"", "E0015", "is not the name of a schema"),
+            ("kind = \"mysql\"", "E0009", "is neither"),
             ("queue_types = \"some\"", "E0009", "is neither"),
             ("deletion_rules = \"2022\"", "E0009", "is neither"),
             ("folders = []", "E0008", "0 folders: from 1 to 1000"),
@@ -405,6 +541,8 @@ presence_source = "Engage"
             ("profile_file = \"none.toml\"", "E0016", "cannot be read"),
             ("profile_file = \"profile.toml\"", "E0016", "`skills`, which is not known"),
             ("ca_file = \"directory.json\"", "E0016", "holds no certificate"),
+            ("poll_secs = 0", "E0008", "not between 1 and 86400"),
+            ("approved_digest = \"yes\"", "E0015", "is not a digest"),
             ("tennant = 1", "E0004", "unknown key"),
         ] {
             let errors = load_in(&folder, &with(lines)).expect_err(lines);

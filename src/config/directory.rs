@@ -23,9 +23,23 @@ const DIRECTORY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// and whatever stands in it twice. Two agents at one DN are such a problem, since a call at that
 /// DN would be anybody's.
 pub fn load(file: &Path) -> Result<DirectoryFile, Vec<ConfigError>> {
+    read(file, true)
+}
+
+/// Reads and checks a file that adds to the directory which the synchronisation makes. Its servers
+/// and the logins of its agents count, and no id need be there.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn load_addition(file: &Path) -> Result<DirectoryFile, Vec<ConfigError>> {
+    read(file, false)
+}
+
+fn read(file: &Path, has_ids: bool) -> Result<DirectoryFile, Vec<ConfigError>> {
     let document = Document::read(file, Syntax::Json, DIRECTORY_BYTES_MAX)?;
     let node = document.parse();
-    let directory = node.as_ref().and_then(|node| Reader::new(&document, node)).and_then(whole);
+    let top = node.as_ref().and_then(|node| Reader::new(&document, node));
+    let directory = top.and_then(|top| whole(top, has_ids));
     let errors = document.into_errors();
     match directory {
         Some(directory) if errors.is_empty() => Ok(directory),
@@ -33,13 +47,14 @@ pub fn load(file: &Path) -> Result<DirectoryFile, Vec<ConfigError>> {
     }
 }
 
-fn whole(mut top: Reader<'_>) -> Option<DirectoryFile> {
+fn whole(mut top: Reader<'_>, has_ids: bool) -> Option<DirectoryFile> {
     let servers = servers(&mut top);
-    let agents = agents(&mut top);
+    let agents = agents(&mut top, has_ids);
     let queues = queues(&mut top);
     let extensions = extensions(&mut top);
     let wrap_up_codes = wrap_up_codes(&mut top);
-    let source_id = top.text("sourceId").check(checks::id).required();
+    let source_id = top.text("sourceId").check(checks::id);
+    let source_id = if has_ids { source_id.required() } else { source_id.or(String::new()) };
     let presence = presence(&mut top);
     top.finish();
     Some(DirectoryFile {
@@ -109,14 +124,15 @@ fn servers(top: &mut Reader<'_>) -> Option<Vec<Server>> {
     })
 }
 
-fn agents(top: &mut Reader<'_>) -> Option<Vec<Agent>> {
+fn agents(top: &mut Reader<'_>, has_ids: bool) -> Option<Vec<Agent>> {
     let document = top.document();
     let mut people = Unique::new(document, "employee id");
     let mut users = Unique::new(document, "user id");
     let mut logins = Logins { document, seen: BTreeMap::new() };
     each(top, "agents", |mut row| {
         let employee_id = row.text("employeeId").check(checks::id).required_placed();
-        let user_id = row.text("userId").check(checks::id).required_placed();
+        let user_id = row.text("userId").check(checks::id);
+        let user_id = if has_ids { user_id.required_placed() } else { user_id.placed() };
         let who = employee_id.as_ref().map_or("?", |placed| placed.value.as_str());
         let at = each(&mut row, "logins", |mut login| {
             let dn = login.text("dn").check(checks::id).required_placed();
@@ -127,10 +143,14 @@ fn agents(top: &mut Reader<'_>) -> Option<Vec<Agent>> {
             Some(DnAt { dn: dn.value, switch })
         });
         row.finish();
-        let (employee_id, user_id) = (employee_id?, user_id?);
+        let employee_id = employee_id?;
         people.add(&employee_id.value, &employee_id.key, &employee_id.span);
-        users.add(&user_id.value, &user_id.key, &user_id.span);
-        Some(Agent { employee_id: employee_id.value, user_id: user_id.value, logins: at? })
+        if let Some(user_id) = &user_id {
+            users.add(&user_id.value, &user_id.key, &user_id.span);
+        }
+        let user_id = user_id.map(|placed| placed.value);
+        let user_id = if has_ids { user_id? } else { user_id.unwrap_or_default() };
+        Some(Agent { employee_id: employee_id.value, user_id, logins: at? })
     })
 }
 

@@ -162,9 +162,11 @@ pub struct Bridge {
 pub struct Domain {
     /// Its name; part of every id made for its calls.
     pub name: String,
-    /// Where its directory stands.
-    pub directory_file: PathBuf,
-    /// Its directory.
+    /// Where its directory stands; nothing where the synchronisation of the configuration makes it
+    /// and no file adds to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory_file: Option<PathBuf>,
+    /// Its directory. Where the synchronisation makes it, of this only servers and logins count.
     #[serde(skip)]
     pub directory: DirectoryFile,
     /// Where the states of its agents come from, if they are told.

@@ -3,6 +3,8 @@
 
 use serde::Serialize;
 
+use super::codes::Code;
+use super::document::Flaw;
 use super::reader::{Placed, Reader, Unique};
 use super::sections::secret;
 use super::{Secret, checks};
@@ -10,8 +12,10 @@ use super::{Secret, checks};
 /// How the presence sink writes. Without the section, agents are not told.
 #[derive(Clone, Debug, Serialize)]
 pub struct PresenceSink {
-    /// Id of the presence source that stands for Engage: one for the whole organisation.
-    pub source_id: String,
+    /// Id of the presence source that stands for Engage: one for the whole organisation. Nothing:
+    /// it is the one that the synchronisation of the configuration makes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_id: Option<String>,
     /// An OAuth client of its own; without one it shares that of conversations.
     #[serde(flatten)]
     pub client: Option<OwnClient>,
@@ -65,9 +69,17 @@ pub struct Reasons {
 /// Reads `[genesys_cloud.presence]`.
 pub(super) fn sink(
     mut section: Reader<'_>,
+    is_synced: bool,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Option<PresenceSink> {
-    let source_id = section.text("source_id").check(checks::id).required();
+    let source_id = section.text("source_id").check(checks::id);
+    let source_id = if is_synced {
+        let made = "the synchronisation of the configuration makes the presence source";
+        let flaw = || Flaw::new(Code::Contradiction, made).hint("leave `source_id` out");
+        source_id.check(|_| Err(flaw())).or(None)
+    } else {
+        source_id.required().map(Some)
+    };
     let own = ["client_id", "client_secret_file", "client_secret_env"];
     let client = if own.iter().any(|key| section.has(key)) {
         client(&mut section, environment).map(Some)

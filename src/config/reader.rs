@@ -78,6 +78,13 @@ impl<'d> Reader<'d> {
         self.entries.iter().any(|entry| entry.key == key)
     }
 
+    /// Whether the key is there in a table of this one.
+    pub(super) fn has_in(&self, section: &str, key: &str) -> bool {
+        let inner = self.entries.iter().find(|entry| entry.key == section);
+        let entries = inner.and_then(|entry| table(&entry.node).ok());
+        entries.is_some_and(|entries| entries.iter().any(|entry| entry.key == key))
+    }
+
     fn field(&mut self, key: &'static str) -> Field<'d, &'d Node> {
         self.asked.push(key);
         let found = self.entries.iter().find(|entry| entry.key == key);

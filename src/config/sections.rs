@@ -1,6 +1,9 @@
 //! The sections of the configuration, one function each: keys, defaults, limits.
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+use trunkline_schemas::directory::DirectoryFile;
 
 use super::codes::Code;
 use super::document::Flaw;
@@ -29,7 +32,8 @@ pub(super) fn config(
     let log = log(top.section("log"));
     let topics = topics(top.section("topics"));
     let bridge = bridge(top.section("bridge"));
-    let domains = domains(&mut top);
+    let is_synced = top.has_in("genesys_cloud", "config_sync");
+    let domains = domains(&mut top, is_synced);
     let hint = "it says which organisation to write to: base_url, auth_url, and \
                 [genesys_cloud.conversation] with an OAuth client";
     let genesys_cloud = top.required_section("genesys_cloud", hint);
@@ -96,12 +100,14 @@ pub(super) fn config(
 /// There is one presence source for the whole organisation (gc-api section 3): all that is told
 /// names the same.
 fn one_source(top: &Reader<'_>, cloud: &GenesysCloud, domains: &[Domain]) {
-    let Some(presence) = &cloud.presence else { return };
-    let differs = |domain: &&Domain| domain.directory.source_id != presence.source_id;
+    let Some(source) = cloud.presence.as_ref().and_then(|sink| sink.source_id.as_ref()) else {
+        return;
+    };
+    let differs = |domain: &&Domain| domain.directory.source_id != *source;
     if let Some(domain) = domains.iter().find(differs) {
         let text = format!(
             "it is {}, but the directory of domain {} has {} as its `sourceId`",
-            shown(&presence.source_id),
+            shown(source),
             shown(&domain.name),
             shown(&domain.directory.source_id)
         );
@@ -207,7 +213,7 @@ fn bridge(mut section: Reader<'_>) -> Option<Bridge> {
     Some(Bridge { names: names.unwrap_or(vec![name?]) })
 }
 
-fn domains(top: &mut Reader<'_>) -> Option<Vec<Domain>> {
+fn domains(top: &mut Reader<'_>, is_synced: bool) -> Option<Vec<Domain>> {
     let document = top.document();
     let readers = top.sections("domain")?;
     if readers.is_empty() {
@@ -218,42 +224,26 @@ fn domains(top: &mut Reader<'_>) -> Option<Vec<Domain>> {
     // One server in two places would send every event of it twice.
     let roles = ["voice_server_call", "voice_server_vq", "voice_server_agent"];
     let mut servers = roles.map(|_| Unique::new(document, "SIP Server"));
-    let read: Vec<Option<Domain>> =
-        readers.into_iter().map(|reader| domain(reader, &mut names, &mut servers)).collect();
+    let each = |reader| domain(reader, is_synced, &mut names, &mut servers);
+    let read: Vec<Option<Domain>> = readers.into_iter().map(each).collect();
     let domains: Vec<Domain> = read.into_iter().collect::<Option<_>>()?;
     (!domains.is_empty()).then_some(domains)
 }
 
 fn domain<'d>(
     mut section: Reader<'d>,
+    is_synced: bool,
     names: &mut Unique<'d>,
     servers: &mut [Unique<'d>; 3],
 ) -> Option<Domain> {
-    let document = section.document();
     let name = section.text("name").check(checks::name).required_placed();
-    let file = section.text("directory_file").check(checks::path);
-    let file = file.check(|path| {
-        let path = document.resolve(path);
-        if path.is_file() {
-            Ok(path)
-        } else {
-            let said = format!("{} is not a file", path.display());
-            Err(Flaw::new(Code::NamedFileUnusable, said))
-        }
-    });
-    let directory = file.required().and_then(|path| match directory::load(&path) {
-        Ok(directory) => Some((path, directory)),
-        Err(errors) => {
-            document.report_all(errors);
-            None
-        }
-    });
+    let directory = directory_file(&mut section, is_synced);
     let readers = section.sections("site");
     if readers.as_ref().is_some_and(Vec::is_empty) {
         let flaw = Flaw::new(Code::MissingKey, "the domain has no [[domain.site]]");
         section.report("site", flaw.hint("a site names the SIP Servers to follow"));
     }
-    let mut sites = Unique::new(document, "site");
+    let mut sites = Unique::new(section.document(), "site");
     let readers = readers.into_iter().flatten();
     let read: Vec<Option<Site>> = readers.map(|reader| site(reader, &mut sites, servers)).collect();
     let agent_states = if section.has("agent_states") {
@@ -275,6 +265,33 @@ fn domain<'d>(
     let (name, agent_states) = (name?.value, agent_states?);
     let interaction_reporting = interaction_reporting?;
     Some(Domain { name, directory_file, directory, agent_states, interaction_reporting, sites })
+}
+
+/// The directory of a domain, or what a file adds to the one that the synchronisation makes.
+fn directory_file(
+    section: &mut Reader<'_>,
+    is_synced: bool,
+) -> Option<(Option<PathBuf>, DirectoryFile)> {
+    let document = section.document();
+    let file = section.text("directory_file").check(checks::path).check(|path| {
+        let path = document.resolve(path);
+        if path.is_file() {
+            Ok(Some(path))
+        } else {
+            let said = format!("{} is not a file", path.display());
+            Err(Flaw::new(Code::NamedFileUnusable, said))
+        }
+    });
+    let file = if is_synced { file.or(None) } else { file.required() };
+    let Some(path) = file? else { return Some((None, DirectoryFile::default())) };
+    let read = if is_synced { directory::load_addition } else { directory::load };
+    match read(&path) {
+        Ok(directory) => Some((Some(path), directory)),
+        Err(errors) => {
+            document.report_all(errors);
+            None
+        }
+    }
 }
 
 fn site<'d>(
@@ -340,7 +357,8 @@ fn genesys_cloud(
     let conversation = section.required_section("conversation", hint);
     let conversation = conversation_client(conversation, environment);
     let presence = if section.has("presence") {
-        presence::sink(section.section("presence"), environment).map(Some)
+        presence::sink(section.section("presence"), section.has("config_sync"), environment)
+            .map(Some)
     } else {
         Some(None)
     };

@@ -289,7 +289,7 @@ fn how_agents_are_told_is_read_and_shown_again() {
     for config in [config, again] {
         let sink = config.genesys_cloud.presence.expect("agents are told");
         assert!(sink.client.is_none(), "it shares the client of conversations");
-        assert_eq!((sink.source_id.as_str(), sink.guaranteed_percent), ("P1", 30));
+        assert_eq!((sink.source_id.as_deref(), sink.guaranteed_percent), (Some("P1"), 30));
         assert_eq!((sink.events_per_agent, sink.requests_in_flight), (1, 4));
         let meal = vec!["Lunch".to_owned(), "7".to_owned()];
         let reasons = Reasons { meal, ..Reasons::default() };
@@ -333,6 +333,33 @@ fn how_the_organisation_is_given_the_configuration_is_read_and_shown_again() {
     let shown = printed(&format!("{LEAST}{lines}"));
     let expected = "error[E0005]: t.toml: configdb";
     assert_eq!(shown.lines().next(), Some(expected), "{shown}");
+}
+
+#[test]
+fn a_directory_that_is_made_needs_no_file_and_a_file_adds_to_it() {
+    let folder = folder();
+    let sync = "[genesys_cloud.config_sync]\n[genesys_cloud.presence]\n[configdb]\nhost = \"h\"\n\
+                database = \"d\"\nuser = \"u\"\ntenant_dbid = 1\n";
+    let none = format!("{}{sync}", with("directory_file = \"directory.json\"", ""));
+    let config = load_in(&folder, &none).expect("it is complete");
+    let again = load_in(&folder, &config.redacted_toml()).expect("what is shown loads");
+    for config in [config, again] {
+        assert_eq!(config.domains[0].directory_file, None);
+        assert_eq!(config.domains[0].directory, DirectoryFile::default());
+        assert_eq!(config.genesys_cloud.presence.expect("agents are told").source_id, None);
+    }
+    let addition = r#"{"servers":[{"name":"S1","switch":"SW"}],
+"agents":[{"employeeId":"E1","logins":[{"dn":"7001","switch":"SW"}]},{"employeeId":"E2"}]}"#;
+    write(&folder, "directory.json", addition);
+    let config = load_in(&folder, &format!("{LEAST}{sync}")).expect("it needs no ids");
+    let directory = &config.domains[0].directory;
+    assert_eq!((directory.servers.len(), directory.agents.len()), (1, 2));
+    let missing = load_in(&folder, LEAST).expect_err("a directory of its own has ids");
+    let keys: Vec<&str> = missing.iter().map(|error| error.key.as_str()).collect();
+    assert_eq!(keys, ["sourceId", "agents[0].userId", "agents[1].userId"]);
+    let own = sync.replace("presence]\n", "presence]\nsource_id = \"P1\"\n");
+    let said = load_in(&folder, &format!("{LEAST}{own}")).expect_err("which one?");
+    assert!(said[0].to_string().contains("E0013"), "{}", said[0]);
 }
 
 #[test]

@@ -5,9 +5,10 @@
 //! It may be announced while events flow, and by several processes at once: start and end bear its
 //! fingerprint, by which a processor tells one announcement from another.
 
+use serde::{Deserialize, Serialize};
 use trunkline_schemas::directory::DirectoryFile;
 use trunkline_schemas::topics::RAW_TLIB;
-use trunkline_schemas::{Partition, RawEvent, RawKind, Topic};
+use trunkline_schemas::{Offset, Partition, RawEvent, RawKind, Topic};
 
 use super::bridge::{raw_output, read_state, state_output};
 use super::{Shell, TaskError};
@@ -15,6 +16,38 @@ use crate::clock;
 
 /// Rows of one append.
 const ROWS_MAX: usize = 500;
+
+/// What `state.bridge` keeps of the announcements into a partition, written with the last of them.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(super) struct Announced {
+    /// What was announced last.
+    fingerprint: String,
+    /// Where the first announcement is; records of the raw topic may stand before it, which came
+    /// when there was no directory yet.
+    pub(super) first: Offset,
+}
+
+impl Announced {
+    /// Reads it; nothing if it is unreadable.
+    pub(super) fn read(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice(body).ok()
+    }
+}
+
+/// Key of [`Announced`] in `state.bridge`.
+pub(super) fn mark_key(domain: &str, topic: Topic) -> String {
+    if topic == RAW_TLIB {
+        format!("directory/{domain}")
+    } else {
+        format!("directory/{domain}/{topic}")
+    }
+}
+
+/// Whether the processor of conversations of a domain was told a directory.
+pub(super) fn is_announced(shell: &Shell, domain: &str) -> Result<bool, TaskError> {
+    Ok(read_state(shell.log.as_ref(), &mark_key(domain, RAW_TLIB))?.is_some())
+}
 
 /// Announces the directory of a domain in a raw topic, unless its partition holds it already.
 /// Bridges may connect when this returns.
@@ -32,16 +65,16 @@ pub fn announce(
         .iter()
         .map(|row| serde_json::to_vec(row).map_err(|e| TaskError::State(e.to_string())))
         .collect::<Result<_, _>>()?;
-    let key = if topic == RAW_TLIB {
-        format!("directory/{domain}")
-    } else {
-        format!("directory/{domain}/{topic}")
+    let key = mark_key(domain, topic);
+    let known = read_state(shell.log.as_ref(), &key)?.and_then(|body| Announced::read(&body));
+    let fingerprint = fingerprint(&rows);
+    let first = match known {
+        Some(known) if known.fingerprint == fingerprint => return Ok(()),
+        Some(known) => known.first,
+        None => shell.log.bounds(topic, partition)?.end,
     };
-    let mark = serde_json::json!({ "fingerprint": fingerprint(&rows) });
-    let name = mark.to_string().into_bytes();
-    if read_state(shell.log.as_ref(), &key)?.is_some_and(|known| known == name) {
-        return Ok(());
-    }
+    let name = serde_json::json!({ "fingerprint": fingerprint }).to_string().into_bytes();
+    let mark = serde_json::json!(Announced { fingerprint, first });
     let bare = |kind, payload: Vec<u8>| {
         let event = RawEvent::bare(kind, domain, "directory", clock::now_us());
         raw_output(topic, &RawEvent { payload, ..event }, partition)

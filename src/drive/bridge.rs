@@ -14,6 +14,7 @@ use trunkline_schemas::state::StateValue;
 use trunkline_schemas::topics::{DEAD_INGEST, RAW_AGENT, RAW_TLIB, STATE_BRIDGE};
 use trunkline_schemas::{Output, Partition, RawEvent, RawKind, Record, Topic, codec};
 
+use super::tail::Tail;
 use super::{LOOP_LIMIT, Shell, TaskError, point, unwrap_state};
 use crate::admin::health::Condition;
 use crate::admin::metrics::{self, LinkEvent, Stage};
@@ -23,8 +24,6 @@ use crate::trace::{Context, Hop, Tracer};
 
 /// How often stream time advances though nothing happens.
 const TICK: Duration = Duration::from_secs(1);
-/// Records of `state.bridge` read at once.
-const READ_MAX: usize = 1_000;
 
 /// Writes for one link.
 pub struct LogWriter {
@@ -240,24 +239,39 @@ pub fn take_down(
 /// # Errors
 /// The log cannot be read. A value that cannot be read counts as none, and is told to the operator.
 pub fn read_state(log: &dyn Log, key: &str) -> Result<Option<Vec<u8>>, LogError> {
-    let mut from = log.bounds(STATE_BRIDGE, 0)?.start;
-    let mut newest = None;
-    loop {
-        let records = log.read(STATE_BRIDGE, 0, from, READ_MAX)?;
-        let Some(last) = records.last() else { break };
-        from = last.offset + 1;
-        for stored in records {
-            if stored.record.key == key.as_bytes() {
-                newest = stored.record.value;
-            }
-        }
+    Kept::new(key).read(log)
+}
+
+/// A key of `state.bridge` that is looked at again and again.
+pub(super) struct Kept {
+    key: String,
+    tail: Tail,
+    newest: Option<Vec<u8>>,
+}
+
+impl Kept {
+    pub(super) fn new(key: &str) -> Self {
+        Self { key: key.to_owned(), tail: Tail::new(STATE_BRIDGE, 0, 0), newest: None }
     }
-    let Some(value) = newest else { return Ok(None) };
-    match unwrap_state(key.as_bytes(), &value) {
-        Ok(body) => Ok(Some(body)),
-        Err(why) => {
-            tracing::warn!(why, "a value of state.bridge is unreadable and counts as none");
-            Ok(None)
+
+    /// The newest value.
+    ///
+    /// # Errors
+    /// As of [`read_state`].
+    pub(super) fn read(&mut self, log: &dyn Log) -> Result<Option<Vec<u8>>, LogError> {
+        let Self { key, tail, newest } = self;
+        tail.read(log, &mut |stored| {
+            if stored.record.key == key.as_bytes() {
+                *newest = stored.record.value;
+            }
+        })?;
+        let Some(value) = newest else { return Ok(None) };
+        match unwrap_state(key.as_bytes(), value) {
+            Ok(body) => Ok(Some(body)),
+            Err(why) => {
+                tracing::warn!(why, "a value of state.bridge is unreadable and counts as none");
+                Ok(None)
+            }
         }
     }
 }
@@ -339,7 +353,7 @@ mod tests {
         log.ensure(&topology::layouts(1, 1)).expect("topics");
         let links = [link(Stream::Call), link(Stream::Vq)];
         let kinds = || -> Vec<(RawKind, Option<Stream>, String)> {
-            let records = log.read(RAW_TLIB, 0, 0, READ_MAX).expect("readable");
+            let records = log.read(RAW_TLIB, 0, 0, 1_000).expect("readable");
             let raw = |record: &trunkline_schemas::Stored| {
                 let value = record.record.value.as_deref().expect("a raw event");
                 let raw: RawEvent = codec::decode(value).expect("a raw event");

@@ -13,6 +13,7 @@ use trunkline_sinks::genesys_cloud::retry::retry_after_ms;
 
 use super::group::Reached;
 use super::sink::Outlet;
+use super::tail::Tail;
 use super::{
     IDLE_WAIT, LOOP_LIMIT, REOWN_WAIT, Restored, STEP_RECORDS_MAX, Shell, TaskError, chance,
     count_outputs, point, restore, unwrap_state, wrap_state,
@@ -138,18 +139,12 @@ fn read(
         // A log of an older program, or one that nobody has written to.
         return Ok(());
     }
-    let mut from = log.bounds(topic, 0)?.start;
-    loop {
-        let records = log.read(topic, 0, from, STEP_RECORDS_MAX)?;
-        let Some(last) = records.last() else { return Ok(()) };
-        from = last.offset + 1;
-        for stored in records {
-            if stored.offset >= end {
-                return Ok(());
-            }
+    let mut give = |stored: Stored| {
+        if stored.offset < end {
             each(stored);
         }
-    }
+    };
+    Tail::new(topic, 0, 0).read(log, &mut give)
 }
 
 fn want(reconciler: &mut Reconciler, stored: &Stored) -> Result<(), String> {

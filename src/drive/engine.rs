@@ -7,41 +7,36 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
-use trunkline_ingest::feed::{Bridge, LinkConfig, Wanted};
-use trunkline_processors::Processor;
+use trunkline_ingest::feed::{Bridge, LinkConfig};
+use trunkline_processors::config::{self, ConfigProcessor};
 use trunkline_processors::conversation::{self, ConversationProcessor, Settings};
 use trunkline_processors::presence::{self, Authority, PresenceProcessor};
-use trunkline_schemas::raw::Stream;
+use trunkline_processors::{Informed, Processor};
 use trunkline_schemas::topics::{
-    COMMAND_CONFIG, COMMAND_CONVERSATION, COMMAND_PRESENCE, DEAD_CONVERSATION, DEAD_PRESENCE,
-    RAW_AGENT, RAW_TLIB, STATE_CONVERSATION, STATE_CONVERSATION_SINK, STATE_PRESENCE,
-    STATE_PRESENCE_SINK,
+    COMMAND_CONFIG, COMMAND_CONVERSATION, COMMAND_PRESENCE, DEAD_CONFIG, DEAD_CONVERSATION,
+    DEAD_PRESENCE, RAW_AGENT, RAW_CONFIGDB, RAW_TLIB, STATE_CONFIG, STATE_CONVERSATION,
+    STATE_CONVERSATION_SINK, STATE_PRESENCE, STATE_PRESENCE_SINK,
 };
 use trunkline_schemas::{Partition, Topic};
 use trunkline_sinks::{Conversation, Presence};
 
+use super::beginning::{Beginning, Waits};
 use super::bridge::{LogWriter, Watched};
 use super::consumer::Source;
 use super::definitions::Presences;
 use super::group::{self, Kind};
+use super::links::{Listened, Telling, links};
 use super::roster::Followed;
 use super::sink::Outlet;
+use super::synced::{Follower, Told};
 use super::{
-    Shell, announce, bridge, chance, config_sink, consumer, definitions, processor, reporting,
-    roster, sink,
+    Shell, announce, bridge, chance, config_bridge, config_sink, consumer, definitions, processor,
+    reporting, roster, sink,
 };
 use crate::admin::metrics::{Stage, Target};
 use crate::clock;
-use crate::config::{AgentSource, Domain, ServerPair, Site, SourceTls};
+use crate::config::{AgentSource, Domain};
 use crate::log::kafka::KafkaConfig;
-
-/// How long connecting to a SIP Server may take.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
-/// How long a SIP Server may be silent.
-pub(super) const SILENCE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Waits between two attempts to connect.
-pub(super) const BACKOFF: (Duration, Duration) =
-    (Duration::from_millis(200), Duration::from_secs(10));
 
 /// Which parts of the pipeline run in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +69,8 @@ pub struct Plan<'a> {
     pub outlet: Outlet,
     /// How agents are told, if they are.
     pub agents: Option<Agents>,
+    /// How the configuration is read and written, if it is.
+    pub configuration: Option<Configuration>,
     /// Which parts run.
     pub parts: Parts,
     /// How long a stop may take.
@@ -85,10 +82,30 @@ pub struct Agents {
     /// How the presence processor of each domain is set, as the domains stand; which source decides
     /// is the domain's own.
     pub settings: Vec<presence::Settings>,
-    /// Id of the presence source that stands for Engage.
-    pub source_id: String,
+    /// Id of the presence source that stands for Engage; nothing: the synchronisation of the
+    /// configuration makes it.
+    pub source_id: Option<String>,
     /// Where the presence sink sends.
     pub outlet: Outlet,
+}
+
+/// How the configuration is read and written.
+#[derive(Clone)]
+pub struct Configuration {
+    /// The database.
+    pub bridge: config_bridge::Place,
+    /// How the config processor is set.
+    pub settings: config::settings::Settings,
+    /// The organisation, if it is given the configuration: then that makes the directory of every
+    /// domain, and conversations and agents wait for it.
+    pub sink: Option<config_sink::Place>,
+}
+
+impl Plan<'_> {
+    /// Whether the synchronisation of the configuration makes the directories.
+    fn is_synced(&self) -> bool {
+        self.configuration.as_ref().is_some_and(|configuration| configuration.sink.is_some())
+    }
 }
 
 impl Engine {
@@ -103,6 +120,8 @@ impl Engine {
             tasks: TaskTracker::new(),
             deadline: plan.deadline,
         };
+        engine.configure(plan)?;
+        let mut follower = plan.is_synced().then(|| Follower::new(shell)).transpose()?;
         if plan.parts.processors {
             engine.group(self::conversation(plan), plan)?;
             if let Some(agents) = &plan.agents {
@@ -111,32 +130,90 @@ impl Engine {
         }
         if plan.parts.ingest {
             for (partition, domain) in plan.domains.iter().enumerate() {
-                let partition = partition as Partition;
-                let links = links(domain, plan.bridges);
-                bridge::take_down(shell.log.as_ref(), partition, &links)?;
-                let topics = raw_topics(domain);
-                for topic in &topics {
-                    let place = (*topic, partition);
-                    announce::announce(shell, &domain.name, place, &domain.directory)?;
-                }
-                let wanted = engine.follow_directory(domain, partition, plan);
-                let watched = engine.follow(links, partition, &wanted, plan)?;
-                engine.consume(domain, partition, plan)?;
-                engine.report(domain, partition, plan)?;
-                let place = (topics, partition);
-                let tick = bridge::tick(shell.clone(), domain.name.clone(), place, watched);
-                engine.tasks.spawn_on(tick, &plan.outlet.runtime);
+                engine.listen(domain, partition as Partition, follower.as_mut(), plan)?;
             }
         }
         if plan.parts.sinks {
             engine.group(conversation_sink(plan), plan)?;
             if let Some(agents) = &plan.agents {
+                let source = source_id(agents, follower.as_ref());
                 let known = engine.follow_definitions(agents);
-                engine.group(presence_sink(agents, known), plan)?;
+                engine.group(presence_sink(agents, source, known), plan)?;
             }
+        }
+        if let Some(follower) = follower.filter(|_| plan.parts.ingest || plan.parts.sinks) {
+            engine.thread("directory", &plan.outlet.runtime, move || follower.run())?;
         }
         engine.tasks.close();
         Ok(engine)
+    }
+
+    /// Reads the configuration and writes it, as far as this process does.
+    fn configure(&mut self, plan: &Plan<'_>) -> anyhow::Result<()> {
+        let Some(configuration) = &plan.configuration else { return Ok(()) };
+        if plan.parts.ingest {
+            self.group(config_bridge_kind(configuration.bridge.clone()), plan)?;
+        }
+        if plan.parts.processors {
+            self.group(config_processor(configuration.settings.clone()), plan)?;
+        }
+        match &configuration.sink {
+            Some(place) if plan.parts.sinks => self.group(config_kind(place.clone()), plan),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Follows the servers of a domain.
+    fn listen(
+        &mut self,
+        domain: &Domain,
+        partition: Partition,
+        follower: Option<&mut Follower>,
+        plan: &Plan<'_>,
+    ) -> anyhow::Result<()> {
+        let own = || Listened::of(&domain.directory);
+        let listened = follower.as_ref().map_or_else(own, |follower| follower.listened());
+        let links = links(domain, plan.bridges, &listened);
+        bridge::take_down(self.shell.log.as_ref(), partition, &links)?;
+        let (topics, telling) = (raw_topics(domain), Arc::new(Telling::new(&listened)));
+        match follower {
+            Some(follower) => follower.tell(Told {
+                domain: domain.name.clone(),
+                partition,
+                topics: topics.clone(),
+                addition: domain.directory.clone(),
+                links: Arc::clone(&telling),
+            })?,
+            None => self.announce(domain, partition, &telling, plan)?,
+        }
+        let watched = self.follow(links, partition, &telling, plan)?;
+        self.consume(domain, partition, plan)?;
+        self.report(domain, partition, plan)?;
+        let place = (topics, partition);
+        let tick = bridge::tick(self.shell.clone(), domain.name.clone(), place, watched);
+        self.tasks.spawn_on(tick, &plan.outlet.runtime);
+        Ok(())
+    }
+
+    /// Announces the directory of a domain's file, and what changes of it to whom it may concern.
+    fn announce(
+        &mut self,
+        domain: &Domain,
+        partition: Partition,
+        links: &Arc<Telling>,
+        plan: &Plan<'_>,
+    ) -> anyhow::Result<()> {
+        for topic in raw_topics(domain) {
+            let place = (topic, partition);
+            announce::announce(&self.shell, &domain.name, place, &domain.directory)?;
+        }
+        if let Some(file) = domain.directory_file.clone().filter(|_| domain.agent_states.is_some())
+        {
+            let followed = Followed { domain: domain.name.clone(), partition, file };
+            let following = roster::follow(self.shell.clone(), followed, Arc::clone(links));
+            self.tasks.spawn_on(following, &plan.outlet.runtime);
+        }
+        Ok(())
     }
 
     /// Runs the tasks of a kind whose partitions this process is given.
@@ -144,24 +221,26 @@ impl Engine {
         self.spawn(kind, plan.outlet.runtime.clone())
     }
 
-    /// Runs the config sink besides.
-    ///
-    /// # Errors
-    /// There is no thread for it.
-    pub fn sync(&mut self, place: config_sink::Place) -> anyhow::Result<()> {
-        let runtime = place.outlet.runtime.clone();
-        self.spawn(config_kind(place), runtime)
-    }
-
     fn spawn(&mut self, kind: Kind, runtime: Handle) -> anyhow::Result<()> {
         let shell = self.shell.clone();
         let name = format!("{}-group", kind.name);
-        let kind = Arc::new(kind);
+        let (kind, on) = (Arc::new(kind), runtime.clone());
+        self.thread(name, &on, move || group::run(&shell, &kind, &runtime))
+    }
+
+    /// Runs something that waits in a thread of its own.
+    fn thread(
+        &mut self,
+        name: impl Into<String>,
+        runtime: &Handle,
+        body: impl FnOnce() + Send + 'static,
+    ) -> anyhow::Result<()> {
+        let runtime = runtime.clone();
         let body = move || {
             let _entered = runtime.enter();
-            group::run(&shell, &kind, &runtime);
+            body();
         };
-        self.threads.push(std::thread::Builder::new().name(name).spawn(body)?);
+        self.threads.push(std::thread::Builder::new().name(name.into()).spawn(body)?);
         Ok(())
     }
 
@@ -171,23 +250,6 @@ impl Engine {
         let following = definitions::follow(self.shell.clone(), agents.outlet.clone(), told);
         self.tasks.spawn_on(following, &agents.outlet.runtime);
         known
-    }
-
-    /// The agents wanted of Stat Servers, as the directory changes.
-    fn follow_directory(
-        &mut self,
-        domain: &Domain,
-        partition: Partition,
-        plan: &Plan<'_>,
-    ) -> Wanted {
-        let (told, wanted) = watch::channel(roster::agents(&domain.directory));
-        if domain.agent_states.is_some() && domain.directory_file.is_file() {
-            let (name, file) = (domain.name.clone(), domain.directory_file.clone());
-            let followed = Followed { domain: name, partition, file };
-            let following = roster::follow(self.shell.clone(), followed, told);
-            self.tasks.spawn_on(following, &plan.outlet.runtime);
-        }
-        wanted
     }
 
     /// Follows Voice Microservices for every bridge.
@@ -213,13 +275,9 @@ impl Engine {
                 },
                 topic: voice.topic.clone(),
             };
-            let (shell, runtime) = (self.shell.clone(), plan.outlet.runtime.clone());
+            let shell = self.shell.clone();
             let name = format!("voice-{}-{bridge}", domain.name);
-            let body = move || {
-                let _entered = runtime.enter();
-                consumer::run(&shell, &source);
-            };
-            self.threads.push(std::thread::Builder::new().name(name).spawn(body)?);
+            self.thread(name, &plan.outlet.runtime, move || consumer::run(&shell, &source))?;
         }
         Ok(())
     }
@@ -244,7 +302,7 @@ impl Engine {
         &mut self,
         links: Vec<LinkConfig>,
         partition: Partition,
-        wanted: &Wanted,
+        telling: &Telling,
         plan: &Plan<'_>,
     ) -> anyhow::Result<Vec<Watched>> {
         let mut watched = Vec::new();
@@ -253,10 +311,10 @@ impl Engine {
             let writer = LogWriter::new(log, partition, &config.bridge, &config.link())?
                 .traced(self.shell.tracer.clone());
             let clock = Arc::new(clock::now_us);
-            let is_stat = config.role == Stream::Stat;
+            let wanted = telling.wanted(config.role);
             let mut bridge = Bridge::new(config, Box::new(writer), clock, Box::new(chance))?;
-            if is_stat {
-                bridge = bridge.wanting(wanted.clone());
+            if let Some(wanted) = wanted {
+                bridge = bridge.wanting(wanted);
             }
             let condition = self.shell.health.condition(format!("link {}", bridge.link()));
             watched.push((bridge.status(), condition));
@@ -306,9 +364,38 @@ fn conversation(plan: &Plan<'_>) -> Kind {
             Some(ConversationProcessor::new(domain, settings.clone()))
         }),
         keys: |processor| processor.counters().conversations,
+        beginning: beginning(plan, RAW_TLIB),
         dead_letter: conversation::dead_letter,
     };
     processor_kind(place)
+}
+
+/// What the processor of a raw topic waits for where the directory is still to be made.
+fn beginning<P: Informed>(plan: &Plan<'_>, topic: Topic) -> Option<Beginning<P>> {
+    if !plan.is_synced() {
+        return None;
+    }
+    let tells_agents = plan.agents.is_some();
+    let waits = |domain: &Domain| Waits {
+        mark: announce::mark_key(&domain.name, topic),
+        relayed: topic == RAW_TLIB && tells_agents && domain.agent_states.is_some(),
+    };
+    let waits: Vec<Waits> = plan.domains.iter().map(waits).collect();
+    Some(Beginning::new(move |partition| waits.get(partition as usize).cloned()))
+}
+
+fn config_processor(settings: config::settings::Settings) -> Kind {
+    processor_kind(processor::Place {
+        name: "config",
+        input: RAW_CONFIGDB,
+        state: STATE_CONFIG,
+        dead: DEAD_CONFIG,
+        stage: Stage::Config,
+        make: Box::new(move |_| Some(ConfigProcessor::new(settings.clone()))),
+        keys: |processor| processor.wanted().len() as u64,
+        beginning: None,
+        dead_letter: config::dead_letter,
+    })
 }
 
 fn conversation_sink(plan: &Plan<'_>) -> Kind {
@@ -343,15 +430,26 @@ fn presence(plan: &Plan<'_>, agents: &Agents) -> Kind {
             Some(PresenceProcessor::new(domain, settings.clone()))
         }),
         keys: |processor| processor.counters().agents,
+        beginning: beginning(plan, RAW_AGENT),
         dead_letter: presence::dead_letter,
     })
 }
 
-fn presence_sink(agents: &Agents, known: watch::Receiver<Presences>) -> Kind {
-    let source_id: Arc<str> = agents.source_id.as_str().into();
+/// The id of the presence source: the configured one, else the one that is made.
+fn source_id(agents: &Agents, follower: Option<&Follower>) -> watch::Receiver<Arc<str>> {
+    let fixed = || watch::Sender::new(agents.source_id.as_deref().unwrap_or_default().into());
+    let follower = follower.filter(|_| agents.source_id.is_none());
+    follower.map_or_else(|| fixed().subscribe(), Follower::source)
+}
+
+fn presence_sink(
+    agents: &Agents,
+    source: watch::Receiver<Arc<str>>,
+    known: watch::Receiver<Presences>,
+) -> Kind {
     let rules = move || {
         let Presences { definitions, given_up } = known.borrow().clone();
-        Presence { source_id: Arc::clone(&source_id), definitions, given_up }
+        Presence { source_id: Arc::clone(&source.borrow()), definitions, given_up }
     };
     sink_kind(sink::Place {
         input: COMMAND_PRESENCE,
@@ -379,6 +477,14 @@ fn sink_kind<R: sink::Sent>(place: sink::Place<R>) -> Kind {
     Kind { name: R::STAGE, input, stage, run: Box::new(run) }
 }
 
+fn config_bridge_kind(place: config_bridge::Place) -> Kind {
+    let run = move |shell: &Shell, partition, reached: &_| {
+        config_bridge::run(shell, partition, &place, reached);
+    };
+    let (name, input, stage) = (config_bridge::NAME, RAW_CONFIGDB, Stage::ConfigDb);
+    Kind { name, input, stage, run: Box::new(run) }
+}
+
 fn config_kind(place: config_sink::Place) -> Kind {
     let run = move |shell: &Shell, partition, reached: &_| {
         config_sink::run(shell, partition, &place, reached);
@@ -391,68 +497,4 @@ fn config_kind(place: config_sink::Place) -> Kind {
 fn raw_topics(domain: &Domain) -> Vec<Topic> {
     let agents = domain.agent_states.as_ref().map(|_| RAW_AGENT);
     std::iter::once(RAW_TLIB).chain(agents).collect()
-}
-
-/// Every link of these bridges to the SIP Servers and Stat Servers of a domain.
-fn links(domain: &Domain, bridges: &[String]) -> Vec<LinkConfig> {
-    let mut links = Vec::new();
-    for name in bridges {
-        for site in &domain.sites {
-            for (role, pairs) in roles(site) {
-                for (pair, servers) in pairs.iter().enumerate() {
-                    let place = (site.name.as_str(), site.tls.as_ref());
-                    links.push(link(domain, place, name, role, (pair, servers)));
-                }
-            }
-        }
-        // A Stat Server belongs to no site: it tells of all agents.
-        if let Some(states) = &domain.agent_states {
-            for servers in states.stat_servers.iter().enumerate() {
-                let place = (domain.name.as_str(), states.tls.as_ref());
-                links.push(link(domain, place, name, Stream::Stat, servers));
-            }
-        }
-    }
-    links
-}
-
-fn roles(site: &Site) -> [(Stream, &Vec<ServerPair>); 3] {
-    [
-        (Stream::Call, &site.voice_server_call),
-        (Stream::Vq, &site.voice_server_vq),
-        (Stream::Ext, &site.voice_server_agent),
-    ]
-}
-
-fn link(
-    domain: &Domain,
-    (site, tls): (&str, Option<&SourceTls>),
-    bridge: &str,
-    role: Stream,
-    (pair, servers): (usize, &ServerPair),
-) -> LinkConfig {
-    let directory = &domain.directory;
-    let mut dns: Vec<String> = match role {
-        Stream::Call | Stream::Dn | Stream::AgentState | Stream::Interaction => Vec::new(),
-        Stream::Stat => directory.agents.iter().map(|agent| agent.employee_id.clone()).collect(),
-        Stream::Vq => directory.queues.iter().map(|queue| queue.dn.clone()).collect(),
-        Stream::Ext => directory.extensions.iter().map(|extension| extension.dn.clone()).collect(),
-    };
-    dns.sort();
-    dns.dedup();
-    let backup = servers.backup.iter().map(ToString::to_string);
-    LinkConfig {
-        bridge: bridge.to_owned(),
-        domain: domain.name.clone(),
-        site: site.to_owned(),
-        role,
-        pair,
-        servers: std::iter::once(servers.primary.to_string()).chain(backup).collect(),
-        tls: tls.map(|section| section.tls.clone()),
-        dns,
-        connect_timeout: CONNECT_TIMEOUT,
-        silence_timeout: SILENCE_TIMEOUT,
-        backoff_min: BACKOFF.0,
-        backoff_max: BACKOFF.1,
-    }
 }

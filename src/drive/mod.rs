@@ -19,18 +19,23 @@ use crate::log::{Layout, Log, LogError, Task};
 use crate::trace::Tracer;
 
 pub mod announce;
+pub mod beginning;
 pub mod bridge;
+pub mod config_bridge;
 pub mod config_sink;
 pub mod consumer;
 mod definitions;
 pub mod engine;
 pub mod group;
+mod links;
 pub mod point;
 pub mod processor;
 pub mod rehearsal;
 mod reporting;
 pub mod roster;
 pub mod sink;
+mod synced;
+mod tail;
 
 /// Records of one step at most (reliability/KAFKA section 6).
 const STEP_RECORDS_MAX: usize = 2_000;

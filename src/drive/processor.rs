@@ -9,6 +9,7 @@ use opentelemetry::trace::SpanKind;
 use trunkline_processors::Processor;
 use trunkline_schemas::{Offset, Partition, Record, Stored, Topic};
 
+use super::beginning::Beginning;
 use super::group::Reached;
 use super::{
     IDLE_WAIT, LOOP_LIMIT, REOWN_WAIT, STEP_RECORDS_MAX, Shell, TaskError, count_outputs, point,
@@ -35,6 +36,8 @@ pub struct Place<P> {
     pub make: Box<dyn Fn(Partition) -> Option<P> + Send + Sync>,
     /// Keys of its state.
     pub keys: fn(&P) -> u64,
+    /// What it waits for before it takes its first record; nothing: it begins at once.
+    pub beginning: Option<Beginning<P>>,
     /// The dead letter of a record, with code and reason.
     pub dead_letter: fn(&Stored, &str, &str) -> Record,
 }
@@ -87,6 +90,9 @@ impl<P: Processor> Life<'_, P> {
         let mut task = self.shell.log.own(self.spec)?;
         let Place { stage, dead, keys, .. } = *self.place;
         self.restore(task.as_mut(), &mut processor)?;
+        if !self.begin(task.as_mut(), &mut processor, beat, ready)? {
+            return Ok(());
+        }
         self.reached.tell(task.position(), None);
         ready(true, "");
         let mut noticed = processor.noticed();
@@ -135,6 +141,29 @@ impl<P: Processor> Life<'_, P> {
                 failed: None,
             });
         }
+    }
+
+    /// Waits for what the processor needs to begin; `false`: the process stops.
+    fn begin(
+        &self,
+        task: &mut dyn Task,
+        processor: &mut P,
+        beat: &mut dyn FnMut(),
+        ready: &dyn Fn(bool, &str),
+    ) -> Result<bool, TaskError> {
+        let Some(beginning) = &self.place.beginning else { return Ok(true) };
+        let place = (self.place.input, self.spec.partition);
+        let has_begun = beginning.wait(self.shell, place, processor, &mut |why| {
+            beat();
+            ready(false, why);
+        })?;
+        let effects = processor.drain();
+        if has_begun && !effects.state.is_empty() {
+            let outputs = self.shell.place(effects.outputs, self.spec.partition);
+            let (state, next) = (wrap_state(effects.state)?, task.position());
+            task.commit(Step { outputs, state, next })?;
+        }
+        Ok(has_begun)
     }
 
     fn restore(&self, task: &mut dyn Task, processor: &mut P) -> Result<(), TaskError> {

@@ -21,6 +21,11 @@ use trunkline_sim::gc::{self, FaultPlan, GcConfig, GcSim, Summary};
 use trunkline_sim::truth::{self, Expected};
 use trunkline_sinks::{ClientConfig, GenesysCloud, LocalAllowance, SinkConfig};
 
+mod configuration;
+
+pub use configuration::Synchronised;
+use configuration::{addition, synchronise};
+
 use super::Shell;
 use super::engine::{Agents, Engine, Parts, Plan};
 use super::sink::Outlet;
@@ -59,6 +64,19 @@ pub struct Script {
     pub partitions: u32,
     /// Where the log is kept.
     pub log: Place,
+    /// Where the directory comes from.
+    pub directory: Directory,
+}
+
+/// Where the directory of a rehearsal comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Directory {
+    /// It is given.
+    Given,
+    /// The configuration of the site's database is synchronised first.
+    Synchronised,
+    /// The same, but while the calls go on; and no file says who sits where.
+    Meanwhile,
 }
 
 /// Where the log of a rehearsal is kept.
@@ -81,6 +99,7 @@ impl Default for Script {
             bridges: vec!["b1".to_owned(), "b2".to_owned()],
             partitions: 1,
             log: Place::Passing,
+            directory: Directory::Given,
         }
     }
 }
@@ -91,6 +110,7 @@ pub struct Rehearsal {
     org: GcSim,
     engine: Engine,
     shell: Shell,
+    synchronised: Option<Synchronised>,
     _directory: tempfile::TempDir,
 }
 
@@ -127,8 +147,10 @@ impl Rehearsal {
         let site = engage::start(EngageConfig { wait_for_clients: links, ..script.site }).await?;
         let directory: DirectoryFile = serde_json::from_value(site.directory())?;
         let mut org = GcConfig {
-            requests_per_minute: script.requests_per_minute.unwrap_or(u32::MAX),
+            // The first synchronisation is not what a rehearsal waits for.
+            requests_per_minute: u32::MAX,
             faults: script.faults,
+            ids: site.ids(),
             ..GcConfig::default()
         };
         know(&mut org, &directory);
@@ -156,6 +178,15 @@ impl Rehearsal {
             connect_timeout: Duration::from_secs(5),
             request_timeout: script.request_timeout,
         })?;
+        let is_given = script.directory == Directory::Given;
+        let source_id = is_given.then(|| directory.source_id.clone());
+        let directory = match script.directory {
+            Directory::Given => directory,
+            Directory::Synchronised => addition(directory),
+            Directory::Meanwhile => {
+                DirectoryFile { servers: directory.servers, ..DirectoryFile::default() }
+            }
+        };
         let domain = domain(&site, directory);
         let deadline = Duration::from_secs(10);
         let cloud = Arc::new(cloud);
@@ -166,23 +197,33 @@ impl Rehearsal {
             deadline,
             runtime: tokio::runtime::Handle::current(),
         };
-        let [of_calls, of_agents] = allowances(script.requests_per_minute);
+        let [of_calls, of_agents, of_config] = allowances(script.requests_per_minute);
         let agents = domain.agent_states.as_ref().map(|_| Agents {
             settings: vec![presence::Settings::default()],
-            source_id: domain.directory.source_id.clone(),
+            source_id,
             outlet: outlet(of_agents),
         });
+        let configuration =
+            (!is_given).then(|| configuration::of(&site, &outlet(of_config))).transpose()?;
+        let synchronised = match &configuration {
+            Some(configuration) if script.directory == Directory::Synchronised => {
+                Some(synchronise(&shell, configuration, &org).await?)
+            }
+            Some(_) | None => None,
+        };
+        org.set_requests_per_minute(script.requests_per_minute.unwrap_or(u32::MAX));
         let plan = Plan {
             domains: &[domain],
             bridges: &script.bridges,
             settings: Settings::default(),
             outlet: outlet(of_calls),
             agents,
+            configuration,
             parts: Parts { ingest: true, processors: true, sinks: true },
             deadline,
         };
         let engine = tokio::task::block_in_place(|| Engine::start(&shell, &plan))?;
-        Ok(Self { site, org, engine, shell, _directory: kept })
+        Ok(Self { site, org, engine, shell, synchronised, _directory: kept })
     }
 
     /// Plays all calls, and the days of agents, and waits until the organisation has heard of them,
@@ -215,6 +256,17 @@ impl Rehearsal {
         }
     }
 
+    /// Whether all calls and all days of agents are over.
+    pub fn site_is_quiet(&self) -> bool {
+        let progress = self.site.progress();
+        progress.finished == progress.total && self.site.days_are_over()
+    }
+
+    /// What the organisation was given of the configuration, if that was synchronised first.
+    pub fn synchronised(&self) -> Option<Synchronised> {
+        self.synchronised
+    }
+
     fn expected(&self) -> u64 {
         let told = |e: &Expected| matches!(e, Expected::Conversation(_));
         self.site.truth().iter().filter(|call| told(&call.expected)).count() as u64
@@ -240,6 +292,11 @@ impl Rehearsal {
     /// The organisation's summary.
     pub fn summary(&self) -> Summary {
         self.org.summary()
+    }
+
+    /// Where the loops report.
+    pub fn health(&self) -> &Health {
+        &self.shell.health
     }
 
     /// The organisation.
@@ -318,10 +375,11 @@ fn open(place: Place, passing: &Path) -> Result<Arc<dyn Log>, LogError> {
     }
 }
 
-/// What conversations and agents may ask for; where no agents are told, conversations have all.
-fn allowances(requests_per_minute: Option<u32>) -> [LocalAllowance; 2] {
+/// What conversations, agents and the configuration may ask for; what one does not use the others
+/// may.
+fn allowances(requests_per_minute: Option<u32>) -> [LocalAllowance; 3] {
     let burst = requests_per_minute.map_or(1, |n| (n / 10).max(1));
-    LocalAllowance::shared(requests_per_minute, burst, [80, 20])
+    LocalAllowance::shared(requests_per_minute, burst, [80, 20, 0])
 }
 
 /// Makes the organisation know only what a directory names.
@@ -362,7 +420,7 @@ pub fn domain(site: &EngageSim, directory: DirectoryFile) -> Domain {
     });
     Domain {
         name: "demo".to_owned(),
-        directory_file: PathBuf::new(),
+        directory_file: None,
         directory,
         agent_states,
         interaction_reporting: None,

@@ -10,7 +10,7 @@ use trunkline_schemas::Partition;
 use trunkline_schemas::raw::Stream;
 
 use super::bridge::LogWriter;
-use super::engine::{BACKOFF, CONNECT_TIMEOUT, SILENCE_TIMEOUT};
+use super::links::{BACKOFF, CONNECT_TIMEOUT, SILENCE_TIMEOUT};
 use super::{Shell, TaskError, chance};
 use crate::clock;
 use crate::config::{Domain, InteractionReporting};

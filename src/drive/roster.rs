@@ -5,25 +5,20 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::MissedTickBehavior;
 use trunkline_schemas::Partition;
-use trunkline_schemas::directory::DirectoryFile;
 use trunkline_schemas::topics::{RAW_AGENT, RAW_TLIB};
 
+use super::links::{Listened, Telling};
 use super::{Shell, announce};
 use crate::config::directory;
 
 /// Between two looks at the file.
 const LOOK: Duration = Duration::from_secs(2);
-
-/// The agents of a directory.
-pub fn agents(directory: &DirectoryFile) -> BTreeSet<String> {
-    directory.agents.iter().map(|agent| agent.employee_id.clone()).collect()
-}
 
 /// The domain whose directory is followed.
 #[derive(Clone, Debug)]
@@ -37,7 +32,7 @@ pub struct Followed {
 }
 
 /// Follows a directory until the process stops. A file that is wrong changes nothing.
-pub async fn follow(shell: Shell, followed: Followed, wanted: watch::Sender<BTreeSet<String>>) {
+pub(super) async fn follow(shell: Shell, followed: Followed, links: Arc<Telling>) {
     let mut interval = tokio::time::interval(LOOK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
     // What was read at the start may be older than the file: the first look announces what is new.
@@ -56,11 +51,7 @@ pub async fn follow(shell: Shell, followed: Followed, wanted: watch::Sender<BTre
         match spawn_blocking(move || read(&shell, &by)).await {
             Ok(Ok(agents)) => {
                 known = now;
-                wanted.send_if_modified(|old| {
-                    let differs = *old != agents;
-                    *old = agents;
-                    differs
-                });
+                links.tell_agents(&agents);
             }
             Ok(Err(Unread::File(why))) => {
                 known = now; // it is said once
@@ -98,5 +89,5 @@ fn read(shell: &Shell, followed: &Followed) -> Result<BTreeSet<String>, Unread> 
         announce::announce(shell, &followed.domain, place, &directory)
             .map_err(|error| Unread::Log(error.to_string()))?;
     }
-    Ok(agents(&directory))
+    Ok(Listened::of(&directory).agents)
 }

@@ -268,7 +268,7 @@ impl Rig {
         let [of_calls, of_agents] = LocalAllowance::shared(Some(30_000), 1_000, [80, 20]);
         let agents = Agents {
             settings: vec![presence::Settings::default()],
-            source_id: SOURCE.to_owned(),
+            source_id: Some(SOURCE.to_owned()),
             outlet: outlet(of_agents),
         };
         let plan = Plan {
@@ -277,6 +277,7 @@ impl Rig {
             settings: conversation::Settings::default(),
             outlet: outlet(of_calls),
             agents: Some(agents),
+            configuration: None,
             parts: Parts { ingest: false, processors: true, sinks: true },
             deadline,
         };

@@ -15,13 +15,15 @@ use trunkline::admin::health::Health;
 use trunkline::admin::metrics::Metrics;
 use trunkline::clock;
 use trunkline::drive::Shell;
+use trunkline::drive::config_bridge;
 use trunkline::drive::config_sink::{self, Place};
-use trunkline::drive::engine::{Engine, Parts, Plan};
+use trunkline::drive::engine::{Configuration, Engine, Parts, Plan};
 use trunkline::drive::sink::Outlet;
 use trunkline::log::Log;
 use trunkline::log::embedded::Embedded;
 use trunkline::topology;
 use trunkline::trace::Tracer;
+use trunkline_ingest::configdb::rows::Snapshot;
 use trunkline_processors::Processor;
 use trunkline_processors::config::settings::Settings as ProcessorSettings;
 use trunkline_processors::config::{ConfigProcessor, raw_record};
@@ -41,10 +43,10 @@ use super::running::until;
 
 /// How long anything may take.
 const TOLD_MAX: Duration = Duration::from_mins(1);
-const PARTITIONS: u32 = 2;
+pub(super) const PARTITIONS: u32 = 2;
 
 /// What the organisation must hold. Of 27 roles of agents it has two.
-const HELD: &str = "\
+pub(super) const HELD: &str = "\
 code Escalated
 code Follow up
 code Refund granted
@@ -75,7 +77,7 @@ user lfox lfox@example.com 112_lfox@example.com lfox@example.com active; User em
 ";
 
 /// What it holds, in the words of the table.
-fn held(org: &GcSim) -> String {
+pub(super) fn held(org: &GcSim) -> String {
     let Holdings { users, roles, skills, queues, codes, sources, .. } = org.holdings();
     let sorted = |mut list: Vec<String>| {
         list.sort();
@@ -140,7 +142,7 @@ fn objects(records: &[Record]) -> Vec<DesiredObject> {
     records.iter().map(object).collect()
 }
 
-async fn organisation(faults: FaultPlan) -> GcSim {
+pub(super) async fn organisation(faults: FaultPlan) -> GcSim {
     let config = GcConfig { requests_per_minute: 1_000_000, faults, ..GcConfig::default() };
     gc::start(config).await.expect("the organisation starts")
 }
@@ -240,7 +242,7 @@ impl Bench {
     }
 }
 
-fn records(log: &dyn Log, topic: Topic) -> Vec<Record> {
+pub(super) fn records(log: &dyn Log, topic: Topic) -> Vec<Record> {
     let layouts = topology::layouts(1, PARTITIONS);
     let layout = layouts.iter().find(|layout| layout.topic == topic);
     let partitions = 0..layout.expect("a topic of the catalogue").partitions;
@@ -328,18 +330,28 @@ async fn it_runs_with_the_others_says_when_it_is_ready_and_follows_changes() {
     let org = organisation(FaultPlan::default()).await;
     let dir = tempfile::tempdir().expect("a directory");
     let (shell, outlet) = shell(dir.path(), &org);
+    let nothing = || Ok(Snapshot::new(BTreeMap::new()));
+    let configuration = Configuration {
+        bridge: config_bridge::Place {
+            source: config_bridge::Source::Simulated(Arc::new(nothing)),
+            every: TOLD_MAX,
+            runtime: outlet.runtime.clone(),
+        },
+        settings: ProcessorSettings::default(),
+        sink: Some(Place { settings: settings(), outlet: outlet.clone(), once: false }),
+    };
     let plan = Plan {
         domains: &[],
         bridges: &[],
         settings: conversation::Settings::default(),
-        outlet: outlet.clone(),
+        outlet,
         agents: None,
-        parts: Parts { ingest: false, processors: false, sinks: false },
+        configuration: Some(configuration),
+        parts: Parts { ingest: false, processors: false, sinks: true },
         deadline: Duration::from_secs(10),
     };
     let engine = tokio::task::block_in_place(|| Engine::start(&shell, &plan));
-    let mut engine = engine.expect("the engine starts");
-    engine.sync(Place { settings: settings(), outlet, once: false }).expect("it starts");
+    let engine = engine.expect("the engine starts");
     // Nothing is wanted yet, so nothing was synchronised.
     let waits = |why: &str| {
         let mut missing = shell.health.missing().into_iter();
@@ -525,7 +537,7 @@ async fn a_thousand_agents_take_little_more_than_two_requests_each() {
 }
 
 /// A configuration of the program in a directory, and the log with what is wanted.
-fn prepare(dir: &Path, org: &GcSim) {
+pub(super) fn prepare(dir: &Path, base: &str) {
     let config = format!(
         "[log.embedded]\npath = \"log\"\n[[domain]]\nname = \"main\"\n\
          directory_file = \"directory.json\"\n[[domain.site]]\nname = \"one\"\n\
@@ -535,8 +547,7 @@ fn prepare(dir: &Path, org: &GcSim) {
          client_secret_file = \"secret.txt\"\nrequests_per_minute = 30000\nburst = 1000\n\
          [genesys_cloud.config_sync]\n\
          [configdb]\nhost = \"db.example\"\ndatabase = \"engage\"\nuser = \"reader\"\n\
-         tenant_dbid = 101\n[topics]\nconversation_partitions = {PARTITIONS}\n",
-        base = org.base_url(),
+         tenant_dbid = 101\n[topics]\nconversation_partitions = {PARTITIONS}\n"
     );
     let directory = json!({ "servers": [], "agents": [], "queues": [], "sourceId": "s" });
     for (name, text) in [
@@ -567,7 +578,7 @@ async fn the_program_plans_applies_and_forgets() {
     let dir = tempfile::tempdir().expect("a directory");
     let refused = tokio::task::block_in_place(|| trunkline(dir.path(), &["plan"]));
     assert!(!refused.status.success(), "there is no configuration");
-    prepare(dir.path(), &org);
+    prepare(dir.path(), &org.base_url());
     let run = |args: &[&str]| {
         let ended = tokio::task::block_in_place(|| trunkline(dir.path(), args));
         let errors = String::from_utf8_lossy(&ended.stderr).into_owned();
@@ -639,7 +650,7 @@ async fn a_program_killed_at_twenty_points_goes_on_where_it_was() {
         for count in [3, 12, 22, 31, 41] {
             let org = organisation(FaultPlan::default()).await;
             let dir = tempfile::tempdir().expect("a directory");
-            prepare(dir.path(), &org);
+            prepare(dir.path(), &org.base_url());
             let point = format!("config_sink.{place}@{count}");
             kills += usize::from(killed(dir.path(), &point).await);
             let ended = tokio::task::block_in_place(|| trunkline(dir.path(), &["apply"]));

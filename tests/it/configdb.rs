@@ -1,15 +1,17 @@
-//! `trunkline configdb probe` against a real PostgreSQL.
+//! `trunkline configdb probe` against a real PostgreSQL, straight and through the protocol of SQL
+//! Server.
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use super::postgres as server;
 use super::program::{Done, example_config, run_command, trunkline};
 
-/// The server that the tests of the bridge use.
-#[path = "../../ingest/tests/configdb/server.rs"]
+/// A SQL Server as far as the wire goes.
+#[path = "../../ingest/tests/configdb/tds.rs"]
 #[allow(dead_code, reason = "the tests of the bridge use more of it")]
-mod server;
+mod tds;
 
 /// Runs the command with a section of the configuration.
 fn probe(section: &str) -> Done {
@@ -73,6 +75,52 @@ async fn a_probe_says_what_there_is_and_what_would_follow() {
     assert_eq!(done.status, Some(1), "{done:?}");
     assert!(done.out.contains("missing person.e_mail: table cfg_person has no column e_mail"));
     assert!(done.err.contains("cannot be used with this profile"), "{}", done.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_of_sql_server_says_the_same() {
+    let Some(server) = server::server() else { return };
+    let sample = server.sample().await;
+    sample.execute(tds::FUNCTIONS).await;
+    let database = &sample.settings.database;
+    let mut postgres = tokio_postgres::Config::new();
+    postgres.host(&database.host).port(database.port).dbname(&database.database);
+    postgres.user(&database.user).password(server::PASSWORD);
+    let behaviour = tds::Behaviour {
+        postgres,
+        database: "engage".to_owned(),
+        user: "reader".to_owned(),
+        password: server::PASSWORD.to_owned(),
+        ..tds::Behaviour::default()
+    };
+    let peer = tds::Peer::start(behaviour).await;
+    let section = |kind: &str| {
+        format!(
+            "kind = {kind:?}\nhost = \"127.0.0.1\"\nport = {}\ndatabase = \"engage\"\n\
+             schema = \"genesys\"\nuser = \"reader\"\npassword_env = \"CONFIGDB_PASSWORD\"\n\
+             tenant_dbid = 101\nfolders = [\"EX_EVOLUTION\", \"EX_PILOT\"]\n",
+            peer.address.port()
+        )
+    };
+    let done = probe(&section("sqlserver"));
+    assert_eq!((done.status, done.err.as_str()), (Some(0), ""), "{}", done.out);
+    let lines: Vec<&str> = done.out.lines().collect();
+    for line in [
+        "  cfg_skill_level: person_dbid numeric; skill_dbid numeric; level_ int; person_csid \
+         numeric; skill_csid numeric;",
+        "  group.type: 5 (7), 6 (1), 21 (1)",
+        "       12 person",
+        "        9 user",
+        "        6 queue",
+        "  no_e_mail person/108",
+    ] {
+        assert!(lines.contains(&line), "{line:?} is not in\n{}", done.out);
+    }
+    let refused = probe(&section("oracle"));
+    if cfg!(not(feature = "oracle")) {
+        assert_eq!(refused.status, Some(78), "{refused:?}");
+        assert!(refused.err.contains("this program was built without Oracle"), "{}", refused.err);
+    }
 }
 
 #[test]

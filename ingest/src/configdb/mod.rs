@@ -2,9 +2,15 @@
 //!
 //! A poll reads everything of a tenant as of one moment; what differs from what stands in the topic
 //! is told. The pure half: [`profile`] finds the tables, [`query`] writes the reads, [`rows`] makes
-//! objects of the answers, [`diff`] compares and guards. The I/O half is [`postgres`].
+//! objects of the answers, [`diff`] compares and guards; [`dialect`] knows in what the kinds of
+//! databases differ. The I/O half is [`database`], with a driver for each kind behind it.
 
+pub mod database;
+pub mod dialect;
 pub mod diff;
+#[cfg(feature = "oracle")]
+pub mod oracle;
+pub mod plain;
 pub mod postgres;
 pub mod probe;
 pub mod profile;
@@ -12,11 +18,13 @@ pub mod query;
 pub mod rows;
 #[cfg(test)]
 mod rows_tests;
+pub mod sqlserver;
+mod tds_tls;
 
 use trunkline_schemas::Record;
 
+use database::{DatabaseConfig, DbError, Session};
 use diff::{Guard, Published, Refusal, changes};
-use postgres::{DbError, PostgresConfig, Session};
 use profile::{Mapping, Missing, Profile, resolve};
 use query::{Query, queries};
 use rows::{RowError, Snapshot};
@@ -25,7 +33,7 @@ use rows::{RowError, Snapshot};
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The database.
-    pub database: PostgresConfig,
+    pub database: DatabaseConfig,
     /// Schema of its tables.
     pub schema: String,
     /// DBID of the tenant.
@@ -99,7 +107,7 @@ impl ConfigBridge {
         let mapping = resolution.usable(settings.by_folder).map_err(|missing| {
             StartError::Missing { profile: settings.profile.name.clone(), missing }
         })?;
-        let queries = queries(&mapping);
+        let queries = queries(&mapping, settings.database.kind);
         Ok(Self { settings, mapping, queries, session, is_first: true })
     }
 

@@ -2,64 +2,17 @@
 //! database as it was at one moment (`REPEATABLE READ`).
 
 use std::fmt;
-use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, IsolationLevel, NoTls, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::database::{DatabaseConfig, DbError, ROWS_MAX, tls};
+use super::dialect::DatabaseKind;
 use super::profile::{CatalogColumn, Kind};
 use super::query::Query;
 use super::rows::{Cell, Rows};
-use crate::wire;
-
-/// Rows of one read.
-const ROWS_MAX: usize = 5_000_000;
-/// Bytes of a file of CA certificates.
-pub const CA_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// Where the database is.
-#[derive(Clone, Debug)]
-pub struct PostgresConfig {
-    /// Name or IP address, or the folder of a Unix socket.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// Name of the database.
-    pub database: String,
-    /// Who reads.
-    pub user: String,
-    /// The password, if one is asked for.
-    pub password: Option<SecretString>,
-    /// CA certificates as PEM: with them the connection is TLS and the server must prove its name;
-    /// without, it is not encrypted.
-    pub ca_pem: Option<Vec<u8>>,
-    /// How long a poll may take, connecting included.
-    pub timeout: Duration,
-}
-
-/// Why a read failed. Never what stands in the database.
-#[derive(Debug, thiserror::Error)]
-pub enum DbError {
-    /// The CA certificates are none.
-    #[error("the CA file holds no usable certificate")]
-    BadCa,
-    /// It took too long.
-    #[error("the database did not answer within {0} s")]
-    Timeout(u64),
-    /// What PostgreSQL says.
-    #[error("{doing}: {why}")]
-    Database {
-        /// What was being done.
-        doing: &'static str,
-        /// What is wrong, by its code.
-        why: String,
-    },
-    /// A read gave more rows than are taken.
-    #[error("the table for {0} has more than {ROWS_MAX} rows")]
-    TooMany(&'static str),
-}
 
 /// A connection.
 pub struct Session {
@@ -79,43 +32,16 @@ impl Drop for Session {
     }
 }
 
-impl PostgresConfig {
-    /// Runs something against the database within the time-out, on the connection that is kept, if
-    /// it is still there, else on a new one. It is kept if nothing went wrong.
-    ///
-    /// # Errors
-    /// [`DbError`] of connecting, of the work, or the time-out.
-    pub async fn within<T>(
-        &self,
-        kept: &mut Option<Session>,
-        work: impl AsyncFnOnce(&mut Session) -> Result<T, DbError>,
-    ) -> Result<T, DbError> {
-        let open = kept.take().filter(|session| !session.client.is_closed());
-        let all = async {
-            let mut session = match open {
-                Some(session) => session,
-                None => self.connect().await?,
-            };
-            Ok((work(&mut session).await?, session))
-        };
-        match tokio::time::timeout(self.timeout, all).await {
-            Ok(done) => done.map(|(found, session)| {
-                *kept = Some(session);
-                found
-            }),
-            Err(_) => Err(DbError::Timeout(self.timeout.as_secs())),
-        }
-    }
-
-    async fn connect(&self) -> Result<Session, DbError> {
+impl Session {
+    pub(super) async fn connect(place: &DatabaseConfig) -> Result<Self, DbError> {
         let mut config = tokio_postgres::Config::new();
-        config.host(&self.host).port(self.port).dbname(&self.database).user(&self.user);
-        config.application_name("trunkline").connect_timeout(self.timeout);
-        if let Some(password) = &self.password {
+        config.host(&place.host).port(place.port).dbname(&place.database).user(&place.user);
+        config.application_name("trunkline").connect_timeout(place.timeout);
+        if let Some(password) = &place.password {
             config.password(password.expose_secret());
         }
         let wrong = |e| database("connecting to the database", &e);
-        let (client, connection) = match &self.ca_pem {
+        let (client, connection) = match &place.ca_pem {
             None => {
                 config.ssl_mode(tokio_postgres::config::SslMode::Disable);
                 let (client, connection) = config.connect(NoTls).await.map_err(wrong)?;
@@ -123,23 +49,19 @@ impl PostgresConfig {
             }
             Some(pem) => {
                 config.ssl_mode(tokio_postgres::config::SslMode::Require);
-                let tls = MakeRustlsConnect::new(
-                    wire::client_config(pem, None).map_err(|_| DbError::BadCa)?,
-                );
+                let tls = MakeRustlsConnect::new(tls(pem, rustls::DEFAULT_VERSIONS)?);
                 let (client, connection) = config.connect(tls).await.map_err(wrong)?;
                 (client, tokio::spawn(async move { drop(connection.await) }))
             }
         };
-        Ok(Session { client, connection })
+        Ok(Self { client, connection })
     }
-}
 
-impl Session {
-    /// Columns of all tables of a schema that may be read.
-    ///
-    /// # Errors
-    /// [`DbError`]
-    pub async fn catalog(&mut self, schema: &str) -> Result<Vec<CatalogColumn>, DbError> {
+    pub(super) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    pub(super) async fn catalog(&mut self, schema: &str) -> Result<Vec<CatalogColumn>, DbError> {
         let sql = "SELECT CAST(table_name AS text), CAST(column_name AS text), \
                    CAST(data_type AS text) FROM information_schema.columns \
                    WHERE table_schema = $1 ORDER BY table_name, ordinal_position";
@@ -154,11 +76,7 @@ impl Session {
         columns.map_err(|e| database(doing, &e))
     }
 
-    /// All reads of one poll, as of one moment.
-    ///
-    /// # Errors
-    /// [`DbError`]: nothing of the poll may be used.
-    pub async fn read(&mut self, queries: &[Query], tenant: i64) -> Result<Rows, DbError> {
+    pub(super) async fn read(&mut self, queries: &[Query], tenant: i64) -> Result<Rows, DbError> {
         let doing = "beginning a read-only transaction";
         let transaction = self.client.build_transaction();
         let transaction =
@@ -166,7 +84,7 @@ impl Session {
         let transaction = transaction.start().await.map_err(|e| database(doing, &e))?;
         let mut found = Rows::new();
         for query in queries {
-            let sql = format!("{} LIMIT {}", query.sql, ROWS_MAX + 1);
+            let sql = DatabaseKind::PostgreSql.limited(&query.sql, ROWS_MAX + 1);
             let rows = if query.has_tenant() {
                 transaction.query(&sql, &[&tenant]).await
             } else {
@@ -215,5 +133,5 @@ fn database(doing: &'static str, error: &tokio_postgres::Error) -> DbError {
             None => error.to_string(),
         },
     };
-    DbError::Database { doing, why }
+    DbError::of(doing, why)
 }

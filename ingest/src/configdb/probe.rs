@@ -1,7 +1,8 @@
 //! What a real database has: its tables against the profile, and the numbers in the columns whose
 //! values are not public. One run at a site turns assumptions into facts.
 
-use super::postgres::{DbError, PostgresConfig, Session};
+use super::database::{DatabaseConfig, DbError, Session};
+use super::dialect::DatabaseKind;
 use super::profile::{CatalogColumn, Kind, Mapping, Profile, Resolution, resolve};
 use super::query::Query;
 use super::rows::Cell;
@@ -52,14 +53,14 @@ pub struct Probe {
 /// # Errors
 /// [`DbError`]
 pub async fn probe(
-    database: &PostgresConfig,
+    database: &DatabaseConfig,
     schema: &str,
     profile: &Profile,
 ) -> Result<Probe, DbError> {
     let look = async |session: &mut Session| {
         let catalog = session.catalog(schema).await?;
         let resolution = resolve(profile, schema, &catalog);
-        let queries = reads(&resolution.mapping);
+        let queries = reads(&resolution.mapping, database.kind);
         let mut tenants = Vec::new();
         let mut counted = Vec::new();
         for (query, of) in queries {
@@ -82,12 +83,12 @@ pub async fn probe(
 
 type Of = Option<(&'static str, &'static str)>;
 
-fn reads(mapping: &Mapping) -> Vec<(Query, Of)> {
+fn reads(mapping: &Mapping, kind: DatabaseKind) -> Vec<(Query, Of)> {
     let mut reads = Vec::new();
     if let Some(table) = mapping.tables.get("tenant") {
         let (dbid, name) = (&table.columns["dbid"].name, &table.columns["name"].name);
         let from = format!("{}.{}", mapping.schema, table.name);
-        let sql = format!("SELECT CAST({dbid} AS bigint), {name} FROM {from} ORDER BY 1");
+        let sql = format!("SELECT {}, {name} FROM {from} ORDER BY 1", kind.whole(dbid));
         let kinds = vec![Kind::Number, Kind::Text];
         reads.push((Query { entity: "tenant", sql, kinds }, None));
     }
@@ -96,7 +97,9 @@ fn reads(mapping: &Mapping) -> Vec<(Query, Of)> {
         let name = &table.columns[column].name;
         let from = format!("{}.{}", mapping.schema, table.name);
         let sql = format!(
-            "SELECT CAST({name} AS bigint), COUNT(*) FROM {from} GROUP BY {name} ORDER BY 1"
+            "SELECT {}, {} FROM {from} GROUP BY {name} ORDER BY 1",
+            kind.whole(name),
+            kind.whole("COUNT(*)")
         );
         let kinds = vec![Kind::Number, Kind::Number];
         reads.push((Query { entity, sql, kinds }, Some((entity, column))));

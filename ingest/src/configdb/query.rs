@@ -5,6 +5,7 @@
 
 use trunkline_schemas::configdb::{DnType, ObjectType};
 
+use super::dialect::DatabaseKind;
 use super::profile::{Kind, Mapping, Table};
 
 /// The transaction that holds the settings, and the type of such transactions (`CfgTransactionType`
@@ -60,25 +61,35 @@ pub struct Query {
 impl Query {
     /// Whether the DBID of the tenant is its parameter.
     pub fn has_tenant(&self) -> bool {
-        self.sql.contains("$1")
+        self.sql.contains(TENANT)
+    }
+
+    /// The text with the DBID of the tenant in its place.
+    pub fn text_for(&self, tenant: i64) -> String {
+        self.sql.replace(TENANT, &tenant.to_string())
     }
 }
 
+/// Stands for the DBID of the tenant.
+const TENANT: &str = "$1";
+
 struct Builder<'m> {
+    kind: DatabaseKind,
     mapping: &'m Mapping,
     queries: Vec<Query>,
 }
 
 /// The reads of one poll, in their order. Tables that are not there and nobody needs are left out.
-pub fn queries(mapping: &Mapping) -> Vec<Query> {
-    let mut build = Builder { mapping, queries: Vec::new() };
+pub fn queries(mapping: &Mapping, kind: DatabaseKind) -> Vec<Query> {
+    let mut build = Builder { kind, mapping, queries: Vec::new() };
+    let of_this = format!("{{tenant}} = {}", kind.whole(TENANT));
     let dn_types = DnType::ALL.map(|kind| kind.number().to_string()).join(", ");
     let folder_types = FOLDERED.map(|kind| kind.number().to_string()).join(", ");
     let group = mapping.agent_group;
-    build.add("tenant", &["dbid", "name"], "{dbid} = CAST($1 AS bigint)");
-    build.add("switch", &["dbid", "name"], "{tenant} = CAST($1 AS bigint)");
+    build.add("tenant", &["dbid", "name"], &format!("{{dbid}} = {}", kind.whole(TENANT)));
+    build.add("switch", &["dbid", "name"], &of_this);
     let dn = ["dbid", "switch", "type", "number", "alias", "state"];
-    build.add("dn", &dn, &format!("{{tenant}} = CAST($1 AS bigint) AND {{type}} IN ({dn_types})"));
+    build.add("dn", &dn, &format!("{of_this} AND {{type}} IN ({dn_types})"));
     let person = [
         "dbid",
         "user_name",
@@ -89,18 +100,18 @@ pub fn queries(mapping: &Mapping) -> Vec<Query> {
         "is_agent",
         "state",
     ];
-    build.add("person", &person, "{tenant} = CAST($1 AS bigint)");
-    build.add("skill", &["dbid", "name", "state"], "{tenant} = CAST($1 AS bigint)");
+    build.add("person", &person, &of_this);
+    build.add("skill", &["dbid", "name", "state"], &of_this);
     let of_tenant = build.of_tenant("skill", "skill");
     build.add("skill_level", &["person", "skill", "level"], &of_tenant);
-    let of_type = format!("{{tenant}} = CAST($1 AS bigint) AND {{type}} = {group}");
+    let of_type = format!("{of_this} AND {{type}} = {group}");
     build.add("group", &["dbid", "name", "state"], &of_type);
     let of_tenant = build.of_tenant("group", "group");
     build.add("member", &["group", "person"], &of_tenant);
-    build.add("attribute", &["dbid", "name", "type", "state"], "{tenant} = CAST($1 AS bigint)");
+    build.add("attribute", &["dbid", "name", "type", "state"], &of_this);
     let of_tenant = build.of_tenant("attribute", "attribute");
     build.add("attribute_value", &["dbid", "attribute", "name", "state"], &of_tenant);
-    let transaction = format!("{{tenant}} = CAST($1 AS bigint) AND {{name}} = '{TRANSACTION}'");
+    let transaction = format!("{of_this} AND {{name}} = '{TRANSACTION}'");
     build.add("transaction", &["dbid", "name", "type", "state"], &transaction);
     build.annex();
     let folder = ["dbid", "name", "type", "owner_type", "owner", "parent_type", "parent"];
@@ -128,7 +139,7 @@ impl Builder<'_> {
         for (logical, column) in &table.columns {
             condition = condition.replace(&format!("{{{logical}}}"), &column.name);
         }
-        let read = columns.iter().map(|logical| expression(table, "", logical));
+        let read = columns.iter().map(|logical| self.expression(table, "", logical));
         let read = read.collect::<Vec<_>>().join(", ");
         let kinds = columns.iter().map(|logical| table.columns[logical].kind).collect();
         let sql = format!("SELECT {read} FROM {} WHERE {condition}", self.from(table));
@@ -140,8 +151,9 @@ impl Builder<'_> {
         let Some(table) = self.table(entity) else { return "1 = 0".to_owned() };
         let (dbid, tenant) = (&table.columns["dbid"].name, &table.columns["tenant"].name);
         format!(
-            "{{{column}}} IN (SELECT {dbid} FROM {} WHERE {tenant} = CAST($1 AS bigint))",
-            self.from(table)
+            "{{{column}}} IN (SELECT {dbid} FROM {} WHERE {tenant} = {})",
+            self.from(table),
+            self.kind.whole(TENANT)
         )
     }
 
@@ -162,13 +174,13 @@ impl Builder<'_> {
         });
         let wanted = wanted.collect::<Vec<_>>().join(" OR ");
         let read = [
-            expression(table, "s.", "object_type"),
-            expression(table, "s.", "object"),
-            expression(table, "s.", "name"),
-            expression(table, "k.", "name"),
-            expression(table, "k.", "dbid"),
-            expression(table, "k.", "part"),
-            expression(table, "k.", "value"),
+            self.expression(table, "s.", "object_type"),
+            self.expression(table, "s.", "object"),
+            self.expression(table, "s.", "name"),
+            self.expression(table, "k.", "name"),
+            self.expression(table, "k.", "dbid"),
+            self.expression(table, "k.", "part"),
+            self.expression(table, "k.", "value"),
         ];
         let (from, read) = (self.from(table), read.join(", "));
         let sql = format!(
@@ -194,15 +206,11 @@ impl Builder<'_> {
         let Some(table) = self.table("history") else { return };
         let name = |logical: &str| table.columns[logical].name.as_str();
         let time = &table.columns["time"];
-        let is_time = time.database_kind.to_lowercase().contains("time");
-        let last = if is_time {
-            format!("CAST(EXTRACT(EPOCH FROM MAX({})) * 1000 AS bigint)", time.name)
-        } else {
-            format!("CAST(MAX({}) AS bigint) * 1000", time.name)
-        };
+        let last = format!("MAX({})", time.name);
+        let last = self.kind.milliseconds(&last, &time.database_kind);
         let sql = format!(
             "SELECT {}, {last} FROM {} WHERE {} = {} AND {} = {} GROUP BY {}",
-            expression(table, "", "object"),
+            self.expression(table, "", "object"),
             self.from(table),
             name("object_type"),
             ObjectType::Dn.number(),
@@ -216,12 +224,13 @@ impl Builder<'_> {
             kinds: vec![Kind::Number, Kind::Number],
         });
     }
-}
 
-fn expression(table: &Table, prefix: &str, logical: &str) -> String {
-    let column = &table.columns[logical];
-    match column.kind {
-        Kind::Number => format!("CAST({prefix}{} AS bigint)", column.name),
-        Kind::Text | Kind::Time => format!("{prefix}{}", column.name),
+    fn expression(&self, table: &Table, prefix: &str, logical: &str) -> String {
+        let column = &table.columns[logical];
+        let name = format!("{prefix}{}", column.name);
+        match column.kind {
+            Kind::Number => self.kind.whole(&name),
+            Kind::Text | Kind::Time => name,
+        }
     }
 }

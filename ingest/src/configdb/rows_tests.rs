@@ -2,6 +2,7 @@
 
 use trunkline_schemas::ConfigObject;
 
+use super::dialect::DatabaseKind;
 use super::profile::{CatalogColumn, ENTITIES, Kind, Mapping, Profile, resolve};
 use super::query::{OPTIONS, Query, queries};
 use super::rows::{Cell, RowError, Rows, Snapshot};
@@ -21,6 +22,10 @@ fn mapping(time: &str) -> Mapping {
     resolve(&profile, "genesys", &catalog).usable(true).expect("nothing is missing")
 }
 
+fn postgres(time: &str) -> Vec<Query> {
+    queries(&mapping(time), DatabaseKind::PostgreSql)
+}
+
 fn text_of(queries: &[Query], entity: &str) -> String {
     let query = queries.iter().find(|query| query.entity == entity);
     query.unwrap_or_else(|| panic!("{entity} is not read")).sql.clone()
@@ -28,7 +33,7 @@ fn text_of(queries: &[Query], entity: &str) -> String {
 
 #[test]
 fn reads_are_written_with_the_names_of_the_mapping() {
-    let all = queries(&mapping("timestamp without time zone"));
+    let all = postgres("timestamp without time zone");
     for (entity, expected) in [
         (
             "tenant",
@@ -55,7 +60,7 @@ fn reads_are_written_with_the_names_of_the_mapping() {
         assert_eq!(text_of(&all, entity), expected);
     }
     // Seconds since 1970 instead of a time stamp.
-    let seconds = text_of(&queries(&mapping("integer")), "history");
+    let seconds = text_of(&postgres("integer"), "history");
     assert!(seconds.contains("CAST(MAX(op_time) AS bigint) * 1000 FROM"), "{seconds}");
     assert_eq!(
         all.iter().filter(|query| !query.has_tenant()).count(),
@@ -65,8 +70,52 @@ fn reads_are_written_with_the_names_of_the_mapping() {
 }
 
 #[test]
+fn reads_differ_by_database_where_they_must() {
+    let sqlserver = queries(&mapping("datetime"), DatabaseKind::SqlServer);
+    let oracle = queries(&mapping("DATE"), DatabaseKind::Oracle);
+    for (all, entity, expected) in [
+        (
+            &sqlserver,
+            "tenant",
+            "SELECT CAST(dbid AS bigint), name FROM genesys.cfg_tenant WHERE dbid = CAST(101 AS bigint)",
+        ),
+        (
+            &sqlserver,
+            "history",
+            "SELECT CAST(object_dbid AS bigint), (CAST(DATEDIFF(day, '19700101', MAX(op_time)) AS \
+             bigint) * 86400 + DATEDIFF(second, CAST(MAX(op_time) AS date), MAX(op_time))) * 1000 \
+             FROM genesys.cfg_hdb_operation WHERE object_type = 2 AND operation_type = 2 GROUP BY \
+             object_dbid",
+        ),
+        (
+            &oracle,
+            "member",
+            "SELECT CAST(group_dbid AS NUMBER(19)), CAST(agent_dbid AS NUMBER(19)) FROM \
+             genesys.cfg_agent_group WHERE group_dbid IN (SELECT dbid FROM genesys.cfg_group WHERE \
+             tenant_dbid = CAST(101 AS NUMBER(19)))",
+        ),
+        (
+            &oracle,
+            "history",
+            "SELECT CAST(object_dbid AS NUMBER(19)), CAST(ROUND((CAST(MAX(op_time) AS DATE) - DATE \
+             '1970-01-01') * 86400) * 1000 AS NUMBER(19)) FROM genesys.cfg_hdb_operation WHERE \
+             object_type = 2 AND operation_type = 2 GROUP BY object_dbid",
+        ),
+    ] {
+        let query = all.iter().find(|query| query.entity == entity).expect("it is read");
+        assert_eq!(query.text_for(101), expected);
+    }
+    // Every read of one is a read of the others, with the same columns.
+    let shape = |all: &[Query]| -> Vec<_> {
+        all.iter().map(|query| (query.entity, query.kinds.clone())).collect()
+    };
+    assert_eq!(shape(&sqlserver), shape(&postgres("timestamp")));
+    assert_eq!(shape(&oracle), shape(&sqlserver));
+}
+
+#[test]
 fn no_secret_is_asked_for() {
-    let annex = text_of(&queries(&mapping("timestamp")), "annex");
+    let annex = text_of(&postgres("timestamp"), "annex");
     let names = OPTIONS.iter().flat_map(|(_, _, names)| names.iter());
     for name in names {
         assert!(annex.contains(&format!("'{name}'")), "{name} is not asked for");

@@ -28,7 +28,7 @@ const READ_BYTES_MAX: usize = 64 << 10;
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 /// Gives numbers from 0 to 1, which spread reconnections.
 pub type Jitter = Box<dyn FnMut() -> f64 + Send>;
-/// The agents wanted of a Stat Server, as the directory has them now.
+/// The DNs wanted of a SIP Server, or the agents of a Stat Server, as the directory has them now.
 pub type Wanted = watch::Receiver<BTreeSet<String>>;
 
 /// One link from a server pair to a [`Writer`].
@@ -45,7 +45,7 @@ pub struct Bridge {
     backoff: Backoff,
     /// Counts the attempts; the servers take turns.
     attempts: usize,
-    /// Where the agents wanted change while the bridge runs.
+    /// Where what is wanted changes while the bridge runs.
     wanted: Option<Wanted>,
 }
 
@@ -75,8 +75,8 @@ impl Bridge {
         })
     }
 
-    /// The same, but with agents that come and go: they are opened and closed while the bridge is
-    /// connected.
+    /// The same, but with agents or DNs that come and go. Agents are opened and closed while the
+    /// bridge is connected; for other DNs it connects anew, and goes on where it was.
     #[must_use]
     pub fn wanting(mut self, wanted: Wanted) -> Self {
         self.wanted = Some(wanted);
@@ -196,15 +196,12 @@ struct Session<'a> {
     opened: BTreeSet<String>,
 }
 
-/// What to tell the server when the agents wanted have changed; never ready where they cannot.
-async fn next_subscriptions(wanted: &mut Option<Wanted>, opened: &mut BTreeSet<String>) -> String {
+/// What is wanted when that has changed; never ready where it cannot.
+async fn next_wanted(wanted: &mut Option<Wanted>) -> BTreeSet<String> {
     if let Some(receiver) = wanted
         && receiver.changed().await.is_ok()
     {
-        let now = receiver.borrow_and_update().clone();
-        let lines = subscriptions(opened, &now).concat();
-        *opened = now;
-        return lines;
+        return receiver.borrow_and_update().clone();
     }
     // Nobody will say anything more.
     *wanted = None;
@@ -231,7 +228,14 @@ impl Session<'_> {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return End::Stop,
-                lines = next_subscriptions(&mut self.bridge.wanted, &mut self.opened) => {
+                wanted = next_wanted(&mut self.bridge.wanted) => {
+                    if self.bridge.config.role.is_switch() {
+                        // The same server again.
+                        self.bridge.attempts = self.bridge.attempts.wrapping_sub(1);
+                        return End::Link("other DNs are wanted".to_owned());
+                    }
+                    let lines = subscriptions(&self.opened, &wanted).concat();
+                    self.opened = wanted;
                     if let Err(error) = wire::tell(wire, &lines, patience).await {
                         return End::Link(format!("cannot open agents: {error}"));
                     }

@@ -3,10 +3,12 @@
 mod rig;
 mod stat;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rig::{Feeder, Rig, START, config, event, welcome};
 use serde_json::json;
+use tokio::sync::watch;
 use trunkline_ingest::tlib::{BATCH_LINES_MAX, Bridge, LinkError, RawOut, Writer, hello};
 use trunkline_schemas::raw::Stream;
 
@@ -75,6 +77,25 @@ async fn it_resumes_after_the_last_durable_event() {
     let expected = records!([UP], events(1..=3), [CLOSED], [UP_RESUMED], events([4, 5]), [STOPS],);
     assert_eq!(written.records, expected, "no loss, no repeat, no letter for the line cut off");
     assert_eq!((status.reconnects(), status.gaps()), (1, 0));
+}
+
+#[tokio::test]
+async fn other_dns_are_asked_for_by_another_hello_to_the_same_server() {
+    let (primary, backup) = (Feeder::bind().await, Feeder::bind().await);
+    let dns = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+    let (directory, wanted) = watch::channel(dns(&[]));
+    let is_vq = |config: &mut trunkline_ingest::tlib::LinkConfig| config.role = Stream::Vq;
+    let rig = Rig::start_wanting(&[&primary, &backup], is_vq, Some(wanted));
+    let client = primary.welcome(false).await;
+    assert_eq!(client.hello, json!({"role": "vq", "bridge": "b1", "dns": []}));
+    rig.until_record(UP).await;
+    directory.send_replace(dns(&["VQ_1", "VQ_2"]));
+    client.until_closed().await;
+    let client = primary.welcome(false).await;
+    assert_eq!(client.hello["dns"], json!(["VQ_1", "VQ_2"]));
+    rig.until(|written| written.records.len() == 3).await;
+    let other = r#"LinkDown sips1+0 {"why":"other DNs are wanted"}"#;
+    assert_eq!(rig.finish().await.records, records!([UP, other, UP, STOPS]));
 }
 
 /// What the second connection says, and how its records begin.

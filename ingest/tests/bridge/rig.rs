@@ -99,7 +99,8 @@ fn show(out: &RawOut) -> String {
     let role = raw.stream.expect("a stream");
     let link = format!("b1/east/{}/0", role.name());
     assert_eq!((raw.domain.as_str(), raw.link.as_str()), ("d1", link.as_str()));
-    assert!([Stream::Call, Stream::Stat].contains(&role) && raw.received_time_us == 42);
+    let roles = [Stream::Call, Stream::Vq, Stream::Stat];
+    assert!(roles.contains(&role) && raw.received_time_us == 42);
     let mut text = format!("{:?} {}", raw.kind, raw.source);
     if let Some(start) = raw.server_start {
         write!(text, "+{}", start - START).expect("a string takes it");

@@ -1,4 +1,5 @@
-//! The bridge against a real PostgreSQL that holds the sample tenant.
+//! The bridge against a real PostgreSQL that holds the sample tenant, straight and through the wire
+//! protocol of SQL Server.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +13,10 @@ use trunkline_schemas::codec::{ConfigValue, decode};
 use trunkline_schemas::configdb::{ConfigObject, ObjectType};
 use trunkline_schemas::{Record, configdb};
 
+mod oracle;
 mod server;
+mod sqlserver;
+mod tds;
 mod writers;
 
 use server::{Sample, server};

@@ -19,8 +19,9 @@ use secrecy::SecretString;
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 use trunkline_ingest::configdb::Settings;
+use trunkline_ingest::configdb::database::DatabaseConfig;
+use trunkline_ingest::configdb::dialect::DatabaseKind;
 use trunkline_ingest::configdb::diff::Guard;
-use trunkline_ingest::configdb::postgres::PostgresConfig;
 use trunkline_ingest::configdb::profile::Profile;
 
 const SCHEMA: &str = include_str!("schema.sql");
@@ -174,7 +175,8 @@ impl Server {
              GRANT SELECT ON ALL TABLES IN SCHEMA genesys TO {reader};"
         );
         owner.batch_execute(&grants).await.expect("the role is made");
-        let database = PostgresConfig {
+        let database = DatabaseConfig {
+            kind: DatabaseKind::PostgreSql,
             host: self.folder.path().to_str().expect("UTF-8").to_owned(),
             port: self.port,
             database: name,

@@ -67,7 +67,11 @@ impl Logins {
         if who.is_none() && last.is_some_and(|last| *last != fact.employee_id) {
             return;
         }
-        logins.push(Login { at_ms: fact.at_ms, employee_id: who });
+        let login = Login { at_ms: fact.at_ms, employee_id: who };
+        if logins.contains(&login) {
+            return; // it was learned before its turn
+        }
+        logins.push(login);
         logins.sort_by_key(|login| login.at_ms);
         if logins.len() > LOGINS_MAX {
             logins.remove(0);

@@ -20,7 +20,7 @@ use trunkline_schemas::topics::{
 use trunkline_schemas::{DirectoryRow, Offset, RawEvent, RawKind, Record, Stored, Topic, ids};
 
 use crate::rows::{Announcement, Rows};
-use crate::{Effects, Processor};
+use crate::{Effects, Informed, Processor};
 
 pub mod call;
 mod consult;
@@ -238,11 +238,13 @@ impl ConversationProcessor {
             RawKind::Tick | RawKind::CallFact => {}
             RawKind::DirectoryStart => self.rows.begin(&raw.payload),
             RawKind::DirectoryRow => self.take_row(stored, &raw),
-            RawKind::DirectoryEnd => {
-                if self.rows.end(&raw.payload) {
-                    self.directory = Directory::of(self.rows.iter());
-                }
-            }
+            RawKind::DirectoryEnd => self.end_announcement(&raw.payload),
+        }
+    }
+
+    fn end_announcement(&mut self, name: &[u8]) {
+        if self.rows.end(name) {
+            self.directory = Directory::of(self.rows.iter());
         }
     }
 
@@ -707,6 +709,30 @@ impl Processor for ConversationProcessor {
             ("unknown_call", unknown_calls),
             ("late_stream", late),
         ]
+    }
+}
+
+impl Informed for ConversationProcessor {
+    fn is_informed(&self) -> bool {
+        self.directory.complete
+    }
+
+    fn learn(&mut self, stored: &Stored) {
+        let Ok(raw) = decode(stored) else { return };
+        match raw.kind {
+            RawKind::DirectoryStart => self.rows.begin(&raw.payload),
+            RawKind::DirectoryRow => self.take_row(stored, &raw),
+            RawKind::DirectoryEnd => self.end_announcement(&raw.payload),
+            RawKind::AgentFact => self.take_fact(stored, &raw),
+            RawKind::Event
+            | RawKind::LinkUp
+            | RawKind::LinkDown
+            | RawKind::CaughtUp
+            | RawKind::Gap
+            | RawKind::Tick
+            | RawKind::CallFact => return,
+        }
+        self.dirty = true;
     }
 }
 

@@ -19,7 +19,7 @@ use trunkline_schemas::{
 };
 
 use crate::rows::{Announcement, Rows};
-use crate::{Effects, Processor};
+use crate::{Effects, Informed, Processor};
 
 pub mod agent;
 pub mod directory;
@@ -38,6 +38,9 @@ use status::Meaning;
 const COPIES_MAX: usize = 8;
 /// Most links that are told apart.
 const LINKS_MAX: usize = 64;
+
+/// Source of what this processor relays to conversations.
+pub const RELAY: &str = "presence";
 
 /// Which source decides what is shown. The other one still tells who is logged in where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -188,7 +191,10 @@ impl PresenceProcessor {
             }
             RawKind::DirectoryStart => self.rows.begin(&raw.payload),
             RawKind::DirectoryRow => self.take_row(stored, raw),
-            RawKind::DirectoryEnd => self.end_announcement(&raw.payload),
+            RawKind::DirectoryEnd => {
+                self.end_announcement(&raw.payload);
+                self.say_caught_up();
+            }
         }
     }
 
@@ -223,6 +229,14 @@ impl PresenceProcessor {
         for employee_id in left {
             self.forget(&employee_id);
         }
+    }
+
+    /// Says to the conversation processor that facts of all that came before the directory are
+    /// told: it waits for that before it begins.
+    fn say_caught_up(&mut self) {
+        let now_us = self.meta.now_ms.saturating_mul(1_000);
+        let raw = RawEvent::bare(RawKind::CaughtUp, &self.domain, RELAY, now_us);
+        self.effects.outputs.push((RAW_TLIB, encoded("", &raw)));
     }
 
     /// An agent left the scope. Number and time stay for ever, so that no event id comes twice.
@@ -488,7 +502,7 @@ impl PresenceProcessor {
             cause: cause.to_owned(),
         };
         let mut raw =
-            RawEvent::bare(RawKind::AgentFact, &self.domain, "presence", self.meta.now_ms * 1_000);
+            RawEvent::bare(RawKind::AgentFact, &self.domain, RELAY, self.meta.now_ms * 1_000);
         raw.switch_time_us = Some(at_ms.saturating_mul(1_000));
         raw.this_dn = Some(fact.dn.clone()).filter(|dn| !dn.is_empty());
         raw.agent_id = Some(fact.employee_id.clone());
@@ -618,6 +632,30 @@ impl Processor for PresenceProcessor {
 
     fn noticed(&self) -> Vec<(&'static str, u64)> {
         vec![("copy", self.counters.copies), ("late_reason", self.counters.late_reasons)]
+    }
+}
+
+impl Informed for PresenceProcessor {
+    fn is_informed(&self) -> bool {
+        self.directory.complete
+    }
+
+    fn learn(&mut self, stored: &Stored) {
+        let Ok(raw) = decode(stored) else { return };
+        match raw.kind {
+            RawKind::DirectoryStart => self.rows.begin(&raw.payload),
+            RawKind::DirectoryRow => self.take_row(stored, &raw),
+            RawKind::DirectoryEnd => self.end_announcement(&raw.payload),
+            RawKind::Event
+            | RawKind::LinkUp
+            | RawKind::LinkDown
+            | RawKind::CaughtUp
+            | RawKind::Gap
+            | RawKind::Tick
+            | RawKind::AgentFact
+            | RawKind::CallFact => return,
+        }
+        self.is_dirty = true;
     }
 }
 

@@ -9,6 +9,7 @@
 //!           -> expected (what the organisation must hold)
 //! ```
 
+mod database;
 mod day;
 mod event;
 mod expected;
@@ -26,6 +27,7 @@ mod site;
 mod standby;
 mod stat;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -40,6 +42,7 @@ use crate::door::Door;
 use crate::truth::{AgentDay, CallTruth};
 
 pub use crate::door::TlsFiles;
+pub use database::TENANT;
 pub use model::{Model, SHARES};
 pub use play::Progress;
 pub use site::{BACKUP_SERVER, SECOND_SERVER, SIP_SERVER, SWITCH, VQ_SERVER};
@@ -332,6 +335,18 @@ impl EngageSim {
     /// The directory of the site, as `translate` and `run` read it from a file.
     pub fn directory(&self) -> Value {
         self.run.site.directory()
+    }
+
+    /// The rows of the site's Configuration Database, by table, each a list of columns in the order
+    /// of the reads.
+    pub fn database(&self) -> Value {
+        self.run.site.database()
+    }
+
+    /// The ids by which the truth knows the objects that an organisation makes of that database, by
+    /// kind and name.
+    pub fn ids(&self) -> BTreeMap<String, String> {
+        self.run.site.ids()
     }
 
     /// The truth about all calls of the run in their order. Empty until the calls have started, as

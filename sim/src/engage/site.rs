@@ -17,6 +17,9 @@ pub const SWITCH: &str = "SITE1";
 /// The switch of the second site.
 const SECOND_SWITCH: &str = "SITE2";
 
+/// Both, in the order of their DBIDs.
+pub(super) const SWITCHES: [&str; 2] = [SWITCH, SECOND_SWITCH];
+
 /// First extension; agent *i* sits at this number plus *i*.
 const EXTENSION_FIRST: usize = 7001;
 /// First employee number, written `A1001`.
@@ -35,7 +38,7 @@ const CELL_AGENTS: [(&str, &str, &str); 3] =
 /// Who is at a phone of a cell, but not in the directory; and a phone nobody is logged in at.
 const CELL_STRANGERS: [&str; 3] = ["A1003", "7003", "7999"];
 /// The wrap-up codes of the organisation.
-const WRAP_UP_CODES: [&str; 3] = ["Resolved", "Callback", "Wrong number"];
+pub(super) const WRAP_UP_CODES: [&str; 3] = ["Resolved", "Callback", "Wrong number"];
 
 /// Digits of a CallUUID (tlib.md section 4).
 const BASE32: &[u8; 32] = b"0123456789ABCDEFGHIJKLMNOPQRSTUV";

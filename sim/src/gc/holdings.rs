@@ -11,6 +11,7 @@ use super::answer::{Answer, error};
 use super::org::Request;
 use super::schema::BadRequest;
 
+mod people;
 mod routing;
 mod scim;
 mod shapes;
@@ -125,12 +126,14 @@ pub struct Holdings {
 pub(super) struct Objects {
     holdings: Holdings,
     made: u64,
+    /// Ids that are chosen already, by kind and name.
+    chosen: BTreeMap<String, String>,
 }
 
 impl Default for Objects {
     /// Nothing but the roles and the presence source that every organisation has.
     fn default() -> Self {
-        let mut objects = Self { holdings: Holdings::default(), made: 0 };
+        let mut objects = Self { holdings: Holdings::default(), made: 0, chosen: BTreeMap::new() };
         for name in ["employee", "User", "Supervisor", "admin"] {
             let id = objects.id();
             objects.holdings.roles.insert(id, Role { name: name.to_owned() });
@@ -169,11 +172,16 @@ fn not_found() -> Refusal {
 }
 
 impl Objects {
+    /// The same, but what is created has these ids, by kind and name.
+    pub(super) fn with_ids(self, chosen: BTreeMap<String, String>) -> Self {
+        Self { chosen, ..self }
+    }
+
     /// Whether a path is one of those answered here.
     pub(super) fn serves(path: &str) -> bool {
-        ["scim/v2/", "authorization/", "routing/", "users/", "presence/"]
-            .iter()
-            .any(|area| path.strip_prefix("/api/v2/").is_some_and(|rest| rest.starts_with(area)))
+        let areas = ["scim/v2/", "authorization/", "routing/", "users/", "presence/"];
+        let is_in = |rest: &str| rest == "users" || areas.iter().any(|it| rest.starts_with(it));
+        path.strip_prefix("/api/v2/").is_some_and(is_in)
     }
 
     pub(super) fn holdings(&self) -> &Holdings {
@@ -224,9 +232,15 @@ impl Objects {
         match parts.as_slice() {
             ["scim", "v2", "users", rest @ ..] => self.scim(request, rest),
             ["routing", rest @ ..] => self.routing(request, rest),
+            ["users"] if request.method == "GET" => self.people(request),
             ["authorization" | "presence" | "users", ..] => self.subjects(request, &parts),
             _ => Err(not_found()),
         }
+    }
+
+    /// The id of an object that is created.
+    fn id_of(&mut self, kind: &str, name: &str) -> String {
+        self.chosen.remove(&format!("{kind}/{name}")).unwrap_or_else(|| self.id())
     }
 
     /// An id never given before.
@@ -291,15 +305,24 @@ fn number(request: &Request, name: &str, default: usize, max: usize) -> Result<u
 
 /// A page of a listing, by pageNumber and pageSize (25, at most 100).
 fn page(request: &Request, all: Vec<Value>) -> Done {
-    let size = number(request, "pageSize", 25, 100)?;
+    Ok(Answer::json(200, &page_of(request, all, 100)?))
+}
+
+/// The body of a page of at most so many.
+fn page_of(request: &Request, all: Vec<Value>, size_max: usize) -> Result<Value, Refusal> {
+    let size = number(request, "pageSize", 25, size_max)?;
     let current = number(request, "pageNumber", 1, 100_000)?;
     let total = all.len();
     let entities: Vec<Value> = all.into_iter().skip((current - 1) * size).take(size).collect();
-    let body = json!({
+    let mut body = json!({
         "entities": entities, "pageSize": size, "pageNumber": current, "total": total,
-        "pageCount": total.div_ceil(size),
+        "pageCount": total.div_ceil(size), "selfUri": request.path,
     });
-    Ok(Answer::json(200, &body))
+    if current * size < total {
+        let next = format!("{}?pageSize={size}&pageNumber={}", request.path, current + 1);
+        body["nextUri"] = json!(next);
+    }
+    Ok(body)
 }
 
 /// A listing of objects of a kind by name; a filter by name has an asterisk at its ends at most.

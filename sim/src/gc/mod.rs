@@ -7,6 +7,7 @@
 //! `GET /sim/summary`, `/sim/ledger`, `/sim/told`, `/sim/users`, `/sim/holdings` and `/sim/health`
 //! and `POST /sim/faults` are its own and need no token.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,6 +62,9 @@ pub struct GcConfig {
     pub wrap_up_codes: Option<Vec<String>>,
     /// The `sourceId` that established events and those of users must carry.
     pub source_id: Option<String>,
+    /// Ids that objects get which are created, by kind and name (`user/a@b.example`, `queue/…`,
+    /// `skill/…`, `code/…`, `source/…`); all others get one of the organisation's choice.
+    pub ids: BTreeMap<String, String>,
     /// Names of system presences that are deactivated, for example `Meal`.
     pub deactivated_presences: Vec<String>,
     /// Requests the client may make in any 60 seconds, without those for tokens.
@@ -86,6 +90,7 @@ impl Default for GcConfig {
             queues: None,
             wrap_up_codes: None,
             source_id: None,
+            ids: BTreeMap::new(),
             deactivated_presences: Vec::new(),
             requests_per_minute: 300,
             token_lifetime: Duration::from_hours(24),
@@ -177,6 +182,11 @@ impl GcSim {
     /// Deactivates these system presences and no others.
     pub fn set_deactivated_presences(&self, names: Vec<String>) {
         self.shared.org().set_deactivated_presences(names);
+    }
+
+    /// From now on allows so many requests a minute; those before do not count.
+    pub fn set_requests_per_minute(&self, count: u32) {
+        self.shared.org().set_requests_per_minute(count);
     }
 
     /// The requests it got, in order of arrival.

@@ -86,7 +86,7 @@ impl Org {
             faults,
             users: Users::new(known.clone(), config.deactivated_presences.clone()),
             conversations: Conversations::new(known),
-            objects: Objects::default(),
+            objects: Objects::default().with_ids(config.ids.clone()),
             ledger: Ledger::default(),
             dedup: config.dedup,
             seen: BTreeMap::new(),
@@ -121,6 +121,10 @@ impl Org {
 
     pub(super) fn set_faults(&mut self, plan: FaultPlan) {
         self.faults.set(plan);
+    }
+
+    pub(super) fn set_requests_per_minute(&mut self, count: u32) {
+        self.allowance = Allowance::new(count);
     }
 
     pub(super) fn summary(&self) -> Summary {

@@ -64,7 +64,8 @@ pub struct Memory {
     pub meta: Meta,
 }
 
-const META: &str = "meta";
+/// Key of [`Meta`] in the state.
+pub const META: &str = "meta";
 const OBJECT: &str = "object/";
 
 impl Memory {

@@ -35,7 +35,7 @@ pub type Memory = delivery::Memory<Known>;
 /// The particulars of the presence sink. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Presence {
-    /// Id of the presence source that stands for Engage.
+    /// Id of the presence source that stands for Engage; empty while it is not known.
     pub source_id: Arc<str>,
     /// The presence definitions as they are known.
     pub definitions: Arc<Definitions>,
@@ -96,6 +96,9 @@ impl Rules for Presence {
     }
 
     fn telling(&self, command: &PresenceCommand) -> Telling {
+        if self.source_id.is_empty() {
+            return Telling::Later;
+        }
         match command.change {
             PresenceChange::Presence(presence) if self.definitions.id(presence).is_some() => {
                 Telling::Now

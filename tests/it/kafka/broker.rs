@@ -5,8 +5,8 @@
 //!   start one all the same.
 //! - `TRUNKLINE_REQUIRE_KAFKA=1` makes a test that cannot run a failure.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -14,11 +14,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use trunkline::clock::Elapsed;
 use trunkline::log::LogError;
 use trunkline::log::kafka::{Kafka, KafkaConfig};
+
+pub(crate) use super::super::fetched::announce;
+use super::super::fetched::{self, fetched};
 
 /// What is fetched.
 const POM: &str = include_str!("pom.xml");
@@ -239,15 +241,8 @@ pub(crate) fn prefix(test: &str) -> String {
     format!("{test}-{}-{}.", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Says what the runner of tests would keep to itself.
-pub(crate) fn announce(text: &str) {
-    writeln!(std::io::stderr(), "{text}").expect("standard error can be written");
-}
-
 fn skip(test: &str, why: &str) {
-    let is_required = std::env::var("TRUNKLINE_REQUIRE_KAFKA").is_ok_and(|value| value == "1");
-    assert!(!is_required, "{test} needs Kafka: {why}");
-    announce(&format!("\n*** SKIPPED, NOTHING WAS TESTED: {test}: {why} ***\n"));
+    fetched::skip(test, "TRUNKLINE_REQUIRE_KAFKA", why);
 }
 
 /// The folder of Kafka's jars, fetched if they are not there.
@@ -258,41 +253,18 @@ fn jars() -> Result<PathBuf, String> {
             return Err(format!("there is no {program}, and TRUNKLINE_TEST_KAFKA is not set"));
         }
     }
-    let hash = Sha256::digest(POM);
-    let hash = u64::from_be_bytes([
-        hash[0], hash[1], hash[2], hash[3], hash[4], hash[5], hash[6], hash[7],
-    ]);
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
-    let cache = cache.or(home).unwrap_or_else(std::env::temp_dir).join("trunkline");
-    let libs = cache.join(format!("kafka-{hash:016x}"));
-    if !libs.is_dir() {
-        fetch(&cache, &libs)?;
-    }
-    Ok(libs)
-}
-
-/// Fetches the jars beside their place and moves them there at once: a cut download leaves nothing
-/// that looks complete.
-fn fetch(cache: &Path, libs: &Path) -> Result<(), String> {
-    let failed = |error: std::io::Error| format!("{}: {error}", cache.display());
-    fs::create_dir_all(cache).map_err(failed)?;
-    let here = tempfile::tempdir_in(cache).map_err(failed)?;
-    let mut pom = File::create(here.path().join("pom.xml")).map_err(failed)?;
-    pom.write_all(POM.as_bytes()).map_err(failed)?;
-    let fetched = Command::new("mvn")
-        .args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime"])
-        .arg("-DoutputDirectory=libs")
-        .current_dir(here.path())
-        .output()
-        .map_err(failed)?;
-    if !fetched.status.success() {
-        return Err(format!("mvn: {}", String::from_utf8_lossy(&fetched.stdout)));
-    }
-    match fs::rename(here.path().join("libs"), libs) {
-        Err(_) if libs.is_dir() => Ok(()), // somebody else was faster
-        moved => moved.map_err(failed),
-    }
+    fetched("kafka", POM, |here| {
+        let failed = |error: std::io::Error| format!("{}: {error}", here.display());
+        fs::write(here.join("pom.xml"), POM).map_err(failed)?;
+        let fetched = Command::new("mvn")
+            .args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime"])
+            .arg("-DoutputDirectory=kafka")
+            .current_dir(here)
+            .output()
+            .map_err(failed)?;
+        let said = || format!("mvn: {}", String::from_utf8_lossy(&fetched.stdout));
+        if fetched.status.success() { Ok(()) } else { Err(said()) }
+    })
 }
 
 /// Two ports that nobody listens on.

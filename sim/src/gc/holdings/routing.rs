@@ -7,7 +7,7 @@ use super::super::org::Request;
 use super::super::schema::{check, check_list};
 use super::{
     Code, Done, HOME, Objects, Queue, Refusal, Skill, is_taken, listing, not_found, nothing, page,
-    parameter, parameters, parse, refuse, shapes, text,
+    page_of, parameter, parameters, parse, refuse, shapes, text,
 };
 
 /// Members or codes a request may name.
@@ -63,7 +63,7 @@ impl Objects {
         if is_taken(&self.holdings.skills, |skill| &skill.name, &name, None) {
             return Err(refuse(409, "general.conflict", "a skill has that name"));
         }
-        let id = self.id();
+        let id = self.id_of("skill", &name);
         let answer = Answer::json(200, &named(&id, &name));
         self.holdings.skills.insert(id, Skill { name });
         Ok(answer)
@@ -76,7 +76,7 @@ impl Objects {
         if is_taken(&self.holdings.codes, |code| &code.name, &name, None) {
             return Err(duplicate("wrapup code"));
         }
-        let id = self.id();
+        let id = self.id_of("code", &name);
         let answer = Answer::json(200, &named(&id, &name));
         self.holdings.codes.insert(id, Code { name });
         Ok(answer)
@@ -116,7 +116,7 @@ impl Objects {
             settings: settings.map(|(name, value)| (name.clone(), value.clone())).collect(),
             ..old
         };
-        let id = id.map_or_else(|| self.id(), str::to_owned);
+        let id = id.map_or_else(|| self.id_of("queue", &queue.name), str::to_owned);
         let answer = Answer::json(200, &queue_body(&id, &queue));
         self.holdings.queues.insert(id, queue);
         Ok(answer)
@@ -130,7 +130,12 @@ impl Objects {
                     let name = self.holdings.users.get(id).map(|user| &user.display_name);
                     json!({ "id": id, "name": name, "memberBy": "user", "joined": true })
                 };
-                page(request, queue.members.iter().map(body).collect())
+                let mut listed = page_of(request, queue.members.iter().map(body).collect(), 100)?;
+                // The one listing that says neither (swagger, `QueueMemberEntityListing`).
+                if let Some(listed) = listed.as_object_mut() {
+                    listed.retain(|name, _| name != "total" && name != "pageCount");
+                }
+                Ok(Answer::json(200, &listed))
             }
             ("GET", "wrapupcodes") => {
                 let body = |id: &String| {

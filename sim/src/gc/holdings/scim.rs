@@ -97,7 +97,7 @@ impl Objects {
             primary_source: None,
             version: 1,
         };
-        let id = self.id();
+        let id = self.id_of("user", &user.user_name);
         let answer = Answer::json(201, &self.user_body(&id, &user));
         self.holdings.users.insert(id, user);
         Ok(answer)

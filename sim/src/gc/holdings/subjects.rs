@@ -94,7 +94,7 @@ impl Objects {
         let id = match id {
             Some(id) if !self.holdings.sources.contains_key(id) => return Err(not_found()),
             Some(id) => id.to_owned(),
-            None => self.id(),
+            None => self.id_of("source", &source.name),
         };
         let answer = Answer::json(200, &source_body(&id, &source));
         self.holdings.sources.insert(id, source);

@@ -111,6 +111,17 @@ fn a_queue_is_replaced_whole_and_keeps_members_and_codes() {
     let line = |part: &str| format!("POST routing/queues/{id}/{part}");
     assert_eq!(ask(o, &line("members"), &json!([{ "id": user }])).0, 200);
     assert_eq!(ask(o, &line("wrapupcodes"), &json!([{ "id": code }])).0, 200);
+    let other = json!({ "userName": "b@b.co", "displayName": "B" });
+    let other = made(o, "POST scim/v2/users", &other);
+    assert_eq!(ask(o, &line("members"), &json!([{ "id": other }])).0, 200);
+    let listing = format!("routing/queues/{id}/members?pageSize=1&pageNumber=");
+    for (number, next) in [(1, json!(format!("/api/v2/{listing}2"))), (2, Value::Null)] {
+        let (_, body) = ask(o, &format!("GET {listing}{number}"), &Value::Null);
+        assert_eq!(body["entities"].as_array().map(Vec::len), Some(1));
+        assert_eq!((&body["nextUri"], body.get("total")), (&next, None), "{body}");
+    }
+    let remove = format!("{}?delete=true", line("members"));
+    assert_eq!(ask(o, &remove, &json!([{ "id": other }])).0, 200);
     let many: Vec<Value> = (0..101).map(|_| json!({ "id": user })).collect();
     assert_eq!(ask(o, &line("members"), &json!(many)).0, 400);
     let put = format!("PUT routing/queues/{id}");
@@ -178,4 +189,62 @@ fn roles_and_skills_are_added_and_a_skill_is_taken_away() {
     assert_eq!(ask(o, &line, &json!({ "sourceId": source })).0, 200);
     assert_eq!(ask(o, &line, &json!({ "sourceId": user })).0, 404);
     assert_eq!(o.holdings.users[&user].primary_source, Some(source));
+}
+
+#[test]
+fn users_are_listed_by_state_with_what_is_asked_for() {
+    let mut objects = Objects::default();
+    let o = &mut objects;
+    made(o, "POST routing/skills", &json!({ "name": "English" }));
+    let mut ids = Vec::new();
+    for (name, active) in [("b", true), ("a", true), ("c", false)] {
+        let user = json!({
+            "userName": format!("{name}@b.co"), "displayName": name.to_uppercase(),
+            "active": active, "roles": [{ "value": "User" }],
+            "emails": [{ "value": "m@b.co", "type": "work", "primary": true }],
+            scim::GENESYS: { "routingSkills": [{ "name": "English", "proficiency": 2.8 }] },
+        });
+        ids.push(made(o, "POST scim/v2/users", &user));
+    }
+    let (b, c) = (ids[0].clone(), ids[2].clone());
+    for (query, found) in [
+        ("", "A B"),
+        ("?state=active", "A B"),
+        ("?state=inactive", "C"),
+        ("?state=deleted", ""),
+        ("?state=any", "A B C"),
+        ("?state=any&sortOrder=descending", "C B A"),
+        ("?state=any&pageSize=2", "A B"),
+        ("?state=any&pageSize=2&pageNumber=2", "C"),
+        ("?pageSize=500", "A B"),
+        (format!("?id={b}&id={c}").as_str(), "B"),
+        (format!("?state=any&id={b},{c}").as_str(), "B C"),
+    ] {
+        let (status, body) = ask(o, &format!("GET users{query}"), &Value::Null);
+        let users = body["entities"].as_array().expect("a listing");
+        let names: Vec<_> = users.iter().filter_map(|user| user["name"].as_str()).collect();
+        assert_eq!((status, names.join(" ").as_str()), (200, found), "{query}");
+        assert!(users.iter().all(|user| user.get("skills").is_none()), "{query}");
+    }
+    let line = "GET users?expand=skills,authorization&expand=station";
+    let (_, body) = ask(o, line, &Value::Null);
+    let user = &body["entities"][0];
+    assert_eq!((&user["email"], &user["state"]), (&json!("a@b.co"), &json!("active")));
+    assert_eq!(user["skills"][0]["name"], "English");
+    assert_eq!(user["skills"][0]["proficiency"], json!(2.8));
+    assert_eq!(user["authorization"]["roles"][0]["name"], "User");
+    assert_eq!(user["primaryContactInfo"][0]["address"], "m@b.co");
+    let many = format!("?id={}", vec![b; 101].join("&id="));
+    for (query, status, code) in [
+        ("?state=gone", 400, "invalid.query.param.value"),
+        ("?sortOrder=asc", 400, "invalid.query.param.value"),
+        ("?expand=everything", 400, "invalid.query.param.value"),
+        ("?pageSize=501", 400, "invalid.query.param.value"),
+        ("?id=nobody", 404, "general.resource.not.found"),
+        (many.as_str(), 400, "max.user.ids"),
+    ] {
+        let (given, body) = ask(o, &format!("GET users{query}"), &Value::Null);
+        assert_eq!((given, &body["code"]), (status, &json!(code)), "{query}");
+    }
+    assert_eq!(ask(o, "POST users", &json!({})).0, 404);
 }

@@ -1,0 +1,297 @@
+//! The directory that the synchronisation of the configuration makes. What stands in the topic
+//! `directory` is announced to the processors of every domain, once the first synchronisation has
+//! succeeded; what has to be listened to is told to the links before, by what Engage wants alone;
+//! and the presence sink learns the id of the presence source.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use trunkline_schemas::codec::{self, DesiredValue, DirectoryValue};
+use trunkline_schemas::directory::DirectoryFile;
+use trunkline_schemas::topics::{COMMAND_CONFIG, DIRECTORY, STATE_CONFIG_SINK};
+use trunkline_schemas::{DesiredObject, DirectoryRow, Partition, Stored, Topic};
+use trunkline_sinks::config::memory::{META, Meta};
+
+use super::links::{Listened, Telling};
+use super::tail::Tail;
+use super::{LOOP_LIMIT, Shell, TaskError, announce, unwrap_state};
+use crate::clock;
+use crate::log::Log;
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(500);
+/// Looks after which a change is announced though more of them come: each announcement names every
+/// row.
+const LOOKS_MAX: u32 = 60;
+/// What `/readyz` calls it.
+const CONDITION: &str = "directory";
+
+/// A domain that is told.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// Its name.
+    pub(super) domain: String,
+    /// Its partition.
+    pub(super) partition: Partition,
+    /// The raw topics of the processors that need a directory.
+    pub(super) topics: Vec<Topic>,
+    /// What the domain's own file adds: servers, and where agents are logged in.
+    pub(super) addition: DirectoryFile,
+    /// Its links.
+    pub(super) links: Arc<Telling>,
+}
+
+/// Follows the directory.
+pub(super) struct Follower {
+    shell: Shell,
+    known: Known,
+    told: Vec<Told>,
+    source: watch::Sender<Arc<str>>,
+    /// Looks since something changed that is not announced.
+    owed: Option<u32>,
+}
+
+impl Follower {
+    /// One that has read what there is.
+    ///
+    /// # Errors
+    /// The log.
+    pub(super) fn new(shell: &Shell) -> Result<Self, TaskError> {
+        let mut known = Known::new();
+        known.read(shell.log.as_ref())?;
+        known.is_changed = false;
+        let (source, _) = watch::channel(known.source());
+        Ok(Self { shell: shell.clone(), known, told: Vec::new(), source, owed: None })
+    }
+
+    /// What has to be listened to.
+    pub(super) fn listened(&self) -> Listened {
+        self.known.listened()
+    }
+
+    /// The id of the presence source; empty before there is one.
+    pub(super) fn source(&self) -> watch::Receiver<Arc<str>> {
+        self.source.subscribe()
+    }
+
+    /// Announces the directory to a domain, if there is one, and whatever changes of it.
+    ///
+    /// # Errors
+    /// The log.
+    pub(super) fn tell(&mut self, told: Told) -> Result<(), TaskError> {
+        self.announce(&told)?;
+        self.told.push(told);
+        Ok(())
+    }
+
+    /// Runs until the process stops.
+    pub(super) fn run(mut self) {
+        let progress = self.shell.health.watch(CONDITION, LOOP_LIMIT, clock::uptime());
+        let ready = self.shell.health.condition(CONDITION);
+        loop {
+            progress.beat(clock::uptime());
+            match self.look() {
+                Ok(()) if self.known.is_synced => ready.set(true, ""),
+                Ok(()) => ready.set(false, "the first synchronisation has not succeeded yet"),
+                Err(error) => {
+                    tracing::warn!(%error, "the directory cannot be announced yet");
+                    ready.set(false, error.to_string());
+                }
+            }
+            if !self.shell.pause(LOOK) {
+                break;
+            }
+        }
+        progress.retire();
+        ready.retire();
+    }
+
+    fn look(&mut self) -> Result<(), TaskError> {
+        self.known.read(self.shell.log.as_ref())?;
+        let has_changed = std::mem::take(&mut self.known.is_changed);
+        if has_changed {
+            self.owed.get_or_insert(0);
+            let listened = self.known.listened();
+            self.told.iter().for_each(|told| told.links.tell(&listened));
+            self.source.send_if_modified(|known| {
+                let now = self.known.source();
+                let differs = *known != now;
+                *known = now;
+                differs
+            });
+        }
+        let Some(looks) = &mut self.owed else { return Ok(()) };
+        *looks += 1;
+        if has_changed && *looks < LOOKS_MAX {
+            return Ok(());
+        }
+        for told in &self.told {
+            self.announce(told)?;
+        }
+        self.owed = None;
+        Ok(())
+    }
+
+    fn announce(&self, told: &Told) -> Result<(), TaskError> {
+        if !self.known.is_synced {
+            return Ok(());
+        }
+        let directory = self.known.directory(&told.addition);
+        let mut topics = told.topics.clone();
+        // What the processor of agents tells of the beginning is looked for behind the first
+        // announcement to that of conversations; later the other knows an agent first, as with a
+        // file ([`super::roster`]).
+        if announce::is_announced(&self.shell, &told.domain)? {
+            topics.reverse();
+        }
+        for topic in topics {
+            let place = (topic, told.partition);
+            announce::announce(&self.shell, &told.domain, place, &directory)?;
+        }
+        Ok(())
+    }
+}
+
+/// What an object of Engage makes worth listening to.
+#[derive(Debug, PartialEq, Eq)]
+enum Names {
+    Agents(Vec<String>),
+    Queues(Vec<String>),
+}
+
+/// What stands in the topics.
+struct Known {
+    directory: Tail,
+    commands: Tail,
+    state: Tail,
+    rows: BTreeMap<Vec<u8>, DirectoryRow>,
+    names: BTreeMap<Vec<u8>, Names>,
+    is_synced: bool,
+    /// Something is new since it was last asked.
+    is_changed: bool,
+}
+
+impl Known {
+    fn new() -> Self {
+        Self {
+            directory: Tail::new(DIRECTORY, 0, 0),
+            commands: Tail::new(COMMAND_CONFIG, 0, 0),
+            state: Tail::new(STATE_CONFIG_SINK, 0, 0),
+            rows: BTreeMap::new(),
+            names: BTreeMap::new(),
+            is_synced: false,
+            is_changed: false,
+        }
+    }
+
+    /// Reads on.
+    fn read(&mut self, log: &dyn Log) -> Result<(), TaskError> {
+        let Self { directory, commands, state, rows, names, is_synced, is_changed } = self;
+        // The state before the rows: all rows were written before the state said so.
+        state.read(log, &mut |stored| {
+            let is_news = !*is_synced && is_sync_done(&stored);
+            *is_synced |= is_news;
+            *is_changed |= is_news;
+        })?;
+        directory.read(log, &mut |stored| {
+            *is_changed = true;
+            take(rows, stored, row);
+        })?;
+        commands.read(log, &mut |stored| {
+            *is_changed = true;
+            take(names, stored, self::names);
+        })?;
+        Ok(())
+    }
+
+    fn listened(&self) -> Listened {
+        let mut listened = Listened::default();
+        for names in self.names.values() {
+            match names {
+                Names::Agents(agents) => listened.agents.extend(agents.iter().cloned()),
+                Names::Queues(dns) => listened.queues.extend(dns.iter().cloned()),
+            }
+        }
+        for row in self.rows.values() {
+            if let DirectoryRow::Extension(row) = row {
+                listened.extensions.insert(row.dn.clone());
+            }
+        }
+        listened
+    }
+
+    fn source(&self) -> Arc<str> {
+        let source = self.rows.values().find_map(|row| match row {
+            DirectoryRow::Source(row) => Some(row.source_id.as_str()),
+            DirectoryRow::Server(_)
+            | DirectoryRow::Agent(_)
+            | DirectoryRow::Queue(_)
+            | DirectoryRow::Extension(_)
+            | DirectoryRow::WrapUpCode(_) => None,
+        });
+        source.unwrap_or_default().into()
+    }
+
+    /// The directory of a domain: the ids of the organisation, and what its own file adds.
+    fn directory(&self, addition: &DirectoryFile) -> DirectoryFile {
+        let logins: BTreeMap<&str, _> =
+            addition.agents.iter().map(|row| (row.employee_id.as_str(), &row.logins)).collect();
+        let mut directory =
+            DirectoryFile { servers: addition.servers.clone(), ..DirectoryFile::default() };
+        for row in self.rows.values().cloned() {
+            match row {
+                DirectoryRow::Agent(mut agent) => {
+                    if let Some(logins) = logins.get(agent.employee_id.as_str()) {
+                        agent.logins.clone_from(logins);
+                    }
+                    directory.agents.push(agent);
+                }
+                DirectoryRow::Server(server) => directory.servers.push(server),
+                DirectoryRow::Queue(queue) => directory.queues.push(queue),
+                DirectoryRow::Extension(extension) => directory.extensions.push(extension),
+                DirectoryRow::WrapUpCode(code) => directory.wrap_up_codes.push(code),
+                DirectoryRow::Source(source) => directory.source_id = source.source_id,
+            }
+        }
+        directory
+    }
+}
+
+/// Takes a record of a compacted topic. One that cannot be read says nothing; its writer reports.
+fn take<T>(all: &mut BTreeMap<Vec<u8>, T>, stored: Stored, read: impl Fn(&[u8]) -> Option<T>) {
+    match stored.record.value.as_deref().and_then(read) {
+        Some(value) => drop(all.insert(stored.record.key, value)),
+        None => drop(all.remove(&stored.record.key)),
+    }
+}
+
+fn row(value: &[u8]) -> Option<DirectoryRow> {
+    codec::decode::<DirectoryValue>(value).ok().map(|value| value.row)
+}
+
+fn names(value: &[u8]) -> Option<Names> {
+    match codec::decode::<DesiredValue>(value).ok()?.object {
+        DesiredObject::User(user) if !user.persons.is_empty() => {
+            Some(Names::Agents(user.employee_ids))
+        }
+        DesiredObject::Queue(queue) => {
+            Some(Names::Queues(queue.dns.into_iter().map(|at| at.dn).collect()))
+        }
+        DesiredObject::User(_)
+        | DesiredObject::Skill(_)
+        | DesiredObject::WrapUpCode(_)
+        | DesiredObject::Source(_) => None,
+    }
+}
+
+/// Whether a row of the config sink says that everything was as desired once.
+fn is_sync_done(stored: &Stored) -> bool {
+    let Some(value) = stored.record.value.as_deref() else { return false };
+    if stored.record.key != META.as_bytes() {
+        return false;
+    }
+    let body = unwrap_state(&stored.record.key, value).ok();
+    body.and_then(|body| serde_json::from_slice::<Meta>(&body).ok()).is_some_and(|it| it.is_synced)
+}
