@@ -16,7 +16,7 @@ use trunkline::log::embedded::Embedded;
 use trunkline::redis::{self, Party, RedisConfig, Servers};
 use trunkline_sinks::{Allowance, Share, Shared, SharedAllowance};
 
-use crate::kafka::broker::announce;
+use crate::fetched::announce;
 use crate::running::until;
 use server::{Server, is_there};
 
