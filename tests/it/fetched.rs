@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
@@ -42,4 +43,31 @@ pub(crate) fn skip(test: &str, variable: &str, why: &str) {
 /// Says what the runner of tests would keep to itself.
 pub(crate) fn announce(text: &str) {
     writeln!(std::io::stderr(), "{text}").expect("standard error can be written");
+}
+
+/// Python without what is installed for the user it runs as.
+pub(crate) fn python() -> Command {
+    let mut python = Command::new("python3");
+    python.env("PYTHONNOUSERSITE", "1");
+    python
+}
+
+/// The folder with these packages of PyPI, fetched if it is not there: a `PYTHONPATH`.
+pub(crate) fn packages(what: &str, requirements: &str) -> Result<PathBuf, String> {
+    let asked = python().args(["-m", "pip", "--version"]).output();
+    if !asked.is_ok_and(|asked| asked.status.success()) {
+        return Err("there is no python3 with pip".to_owned());
+    }
+    fetched(what, requirements, |here| {
+        let failed = |error: std::io::Error| format!("{}: {error}", here.display());
+        fs::write(here.join("requirements.txt"), requirements).map_err(failed)?;
+        let fetched = python()
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+            .args(["--target", what, "-r", "requirements.txt"])
+            .current_dir(here)
+            .output()
+            .map_err(failed)?;
+        let said = || format!("pip: {}", String::from_utf8_lossy(&fetched.stderr));
+        if fetched.status.success() { Ok(()) } else { Err(said()) }
+    })
 }

@@ -16,7 +16,7 @@ use trunkline::log::embedded::Embedded;
 use trunkline::redis::{self, Party, RedisConfig, Servers};
 use trunkline_sinks::{Allowance, Share, Shared, SharedAllowance};
 
-use crate::kafka::broker::announce;
+use crate::fetched::announce;
 use crate::running::until;
 use server::{Server, is_there};
 
@@ -117,7 +117,8 @@ impl Party3 {
 
     fn why(&self) -> String {
         let missing = self.instances[0].0.health.missing();
-        missing.into_iter().map(|one| format!("{}: {}", one.condition, one.why)).collect()
+        let said = missing.into_iter().map(|one| format!("{}: {}", one.condition, one.why));
+        said.collect::<Vec<_>>().join("; ")
     }
 
     /// The most requests in any window.

@@ -8,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::kafka::broker::{announce, ports};
+use crate::fetched::skip;
+use crate::kafka::broker::ports;
 
 /// A server, or a Sentinel.
 pub(super) struct Server {
@@ -25,9 +26,7 @@ pub(super) fn is_there(test: &str) -> bool {
     if asked.is_ok_and(|asked| asked.status.success()) {
         return true;
     }
-    let is_required = std::env::var("TRUNKLINE_REQUIRE_REDIS").is_ok_and(|value| value == "1");
-    assert!(!is_required, "{test} needs redis-server");
-    announce(&format!("\n*** SKIPPED, NOTHING WAS TESTED: {test}: no redis-server here ***\n"));
+    skip(test, "TRUNKLINE_REQUIRE_REDIS", "there is no redis-server");
     false
 }
 

@@ -10,13 +10,14 @@ use trunkline::clock::Elapsed;
 use trunkline::registry::SchemaIds;
 use trunkline_schemas::codec::BUILT_IN;
 
-use super::{at, skip};
-use crate::kafka::broker::{announce, ports};
+use super::at;
+use crate::fetched::{announce, fetched, skip};
+use crate::kafka::broker::ports;
 
 const VERSION: &str = "3.3.3";
 /// The oldest Java it runs on.
 const JAVA: u32 = 21;
-const START_MAX: Duration = Duration::from_secs(120);
+const START_MAX: Duration = Duration::from_mins(2);
 
 /// A registry that ends with the test.
 struct Apicurio {
@@ -58,33 +59,20 @@ fn version(java: &Path) -> Option<u32> {
 
 /// The unpacked registry, fetched from Maven Central once.
 fn unpacked() -> Result<PathBuf, String> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let cache = cache.or(home).unwrap_or_else(std::env::temp_dir).join("trunkline");
-    let kept = cache.join(format!("apicurio-{VERSION}"));
-    if kept.is_dir() {
-        return Ok(kept);
-    }
-    let failed = |error: std::io::Error| error.to_string();
-    std::fs::create_dir_all(&cache).map_err(failed)?;
-    let here = tempfile::tempdir_in(&cache).map_err(failed)?;
     let artifact = format!("io.apicurio:apicurio-registry-app:{VERSION}:tar.gz:all");
-    let run = |command: &mut Command| match command.current_dir(here.path()).output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(String::from_utf8_lossy(&output.stdout).into_owned()),
-        Err(error) => Err(error.to_string()),
-    };
-    let plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy";
-    run(Command::new("mvn")
-        .args(["-q", "-B", plugin, "-DoutputDirectory=."])
-        .arg(format!("-Dartifact={artifact}")))?;
-    std::fs::create_dir(here.path().join("unpacked")).map_err(failed)?;
-    let file = format!("apicurio-registry-app-{VERSION}-all.tar.gz");
-    run(Command::new("tar").args(["-xzf", &file, "-C", "unpacked"]))?;
-    match std::fs::rename(here.path().join("unpacked"), &kept) {
-        Err(_) if kept.is_dir() => Ok(kept), // somebody else was faster
-        moved => moved.map(|()| kept).map_err(failed),
-    }
+    fetched("apicurio", &artifact, |here| {
+        let run = |command: &mut Command| match command.current_dir(here).output() {
+            Ok(output) if output.status.success() => Ok(()),
+            Ok(output) => Err(String::from_utf8_lossy(&output.stdout).into_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        let plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy";
+        let artifact = format!("-Dartifact={artifact}");
+        run(Command::new("mvn").args(["-q", "-B", plugin, "-DoutputDirectory=.", &artifact]))?;
+        std::fs::create_dir(here.join("apicurio")).map_err(|error| error.to_string())?;
+        let file = format!("apicurio-registry-app-{VERSION}-all.tar.gz");
+        run(Command::new("tar").args(["-xzf", &file, "-C", "apicurio"]))
+    })
 }
 
 /// The folder in which the program is.

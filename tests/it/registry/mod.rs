@@ -7,8 +7,7 @@ mod peer;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +29,8 @@ use trunkline_schemas::codec::{self, BUILT_IN};
 use trunkline_schemas::state::StateValue;
 use trunkline_schemas::topics::STATE_BRIDGE;
 
-use crate::kafka::broker::{announce, config, prefix, shared};
+use crate::fetched::{packages, python, skip};
+use crate::kafka::broker::{config, prefix, shared};
 use crate::running::until;
 use peer::{FIRST_ID, Peer};
 
@@ -40,13 +40,6 @@ const ANYWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 fn at(url: String) -> Registry {
     let _ = rustls::crypto::ring::default_provider().install_default();
     Registry::new(RegistryConfig { url, login: None, ca_pem: None }).expect("a client")
-}
-
-/// Says loudly that a test cannot run here, or fails where `variable` is 1.
-fn skip(test: &str, variable: &str, why: &str) {
-    let is_required = std::env::var(variable).is_ok_and(|value| value == "1");
-    assert!(!is_required, "{test} must run, for {variable} is 1: {why}");
-    announce(&format!("\n*** SKIPPED, NOTHING WAS TESTED: {test}: {why} ***\n"));
 }
 
 #[tokio::test]
@@ -175,8 +168,9 @@ fn ids_on_wire(address: &str, topic: &str, count: usize) -> Vec<u32> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tool_that_is_not_ours_decodes_what_the_built_in_registry_describes() {
     let test = "decoding in Python";
-    let python = match tokio::task::block_in_place(python) {
-        Ok(python) => python,
+    let requirements = include_str!("requirements.txt");
+    let packages = match tokio::task::block_in_place(|| packages("decoder", requirements)) {
+        Ok(packages) => packages,
         Err(why) => return skip(test, "TRUNKLINE_REQUIRE_PYTHON", &why),
     };
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -191,8 +185,9 @@ async fn a_tool_that_is_not_ours_decodes_what_the_built_in_registry_describes() 
     let lines = format!("{STATE_BRIDGE} {}\n", hex(&value));
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/registry/decode.py");
     let said = tokio::task::block_in_place(|| {
-        let mut child = Command::new(python)
+        let mut child = python()
             .args([script, &url])
+            .env("PYTHONPATH", &packages)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -213,28 +208,5 @@ async fn a_tool_that_is_not_ours_decodes_what_the_built_in_registry_describes() 
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A Python with the deserializer, made once and kept in the cache of the user.
-fn python() -> Result<PathBuf, String> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let cache = cache.or(home).unwrap_or_else(std::env::temp_dir).join("trunkline");
-    let wanted = include_str!("requirements.txt").trim();
-    let name = wanted.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-    let venv = cache.join(format!("python-{name}"));
-    let (python, done) = (venv.join("bin/python"), venv.join("complete"));
-    if done.is_file() {
-        return Ok(python);
-    }
-    let run = |command: &mut Command| match command.output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-        Err(error) => Err(error.to_string()),
-    };
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
-    run(Command::new(&python).args(["-m", "pip", "install", "-q", wanted]))?;
-    std::fs::write(&done, "").map_err(|error| error.to_string())?;
-    Ok(python)
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }

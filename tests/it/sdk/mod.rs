@@ -4,12 +4,8 @@
 //!
 //! It is fetched from PyPI once; `TRUNKLINE_REQUIRE_SDK=1` makes a test that cannot run a failure.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
-
 use super::config_sync::{HELD, prepare};
-use super::fetched::{fetched, skip};
+use super::fetched::{packages, python, skip};
 use super::program::{Server, run_command, trunkline};
 
 /// What is fetched.
@@ -22,7 +18,7 @@ const CLIENT: [&str; 2] = ["simulated-client", "simulated-secret"];
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_sdk_reads_back_what_was_synchronised() {
     let test = "the_official_sdk_reads_back_what_was_synchronised";
-    let packages = match tokio::task::block_in_place(packages) {
+    let packages = match tokio::task::block_in_place(|| packages("sdk", REQUIREMENTS)) {
         Ok(packages) => packages,
         Err(why) => return skip(test, "TRUNKLINE_REQUIRE_SDK", &why),
     };
@@ -50,31 +46,4 @@ async fn the_official_sdk_reads_back_what_was_synchronised() {
     assert_eq!((refused.status, refused.out.as_str()), (Some(1), ""));
     assert!(refused.err.contains("invalid_client"), "{}", refused.err);
     org.stop().await;
-}
-
-/// Python without what is installed for the user it runs as.
-fn python() -> Command {
-    let mut python = Command::new("python3");
-    python.env("PYTHONNOUSERSITE", "1");
-    python
-}
-
-/// The folder with the SDK, fetched if it is not there.
-fn packages() -> Result<PathBuf, String> {
-    let asked = python().args(["-m", "pip", "--version"]).output();
-    if !asked.is_ok_and(|asked| asked.status.success()) {
-        return Err("there is no python3 with pip".to_owned());
-    }
-    fetched("sdk", REQUIREMENTS, |here| {
-        let failed = |error: std::io::Error| format!("{}: {error}", here.display());
-        fs::write(here.join("requirements.txt"), REQUIREMENTS).map_err(failed)?;
-        let fetched = python()
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-            .args(["--target", "sdk", "-r", "requirements.txt"])
-            .current_dir(here)
-            .output()
-            .map_err(failed)?;
-        let said = || format!("pip: {}", String::from_utf8_lossy(&fetched.stderr));
-        if fetched.status.success() { Ok(()) } else { Err(said()) }
-    })
 }
