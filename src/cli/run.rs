@@ -84,7 +84,9 @@ async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
     let layouts = topology::layouts(config.domains.len() as u32, hashed);
     let log = tokio::task::block_in_place(|| {
         let log = open_log(&config.log)?;
-        log.ensure(&layouts).map(|()| log)
+        topology::check_domains(log.as_ref(), &config.domains)?;
+        log.ensure(&layouts)?;
+        Ok::<_, LogError>(log)
     })?;
     let layouts = Arc::new(layouts);
     let tracer = config.traces.as_ref().map(Tracer::start).transpose();
