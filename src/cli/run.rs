@@ -90,7 +90,9 @@ async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
     let ids = SchemaIds::default();
     let log = tokio::task::block_in_place(|| {
         let log = open_log_with(&config.log, ids.clone())?;
-        log.ensure(&layouts).map(|()| log)
+        topology::check_domains(log.as_ref(), &config.domains)?;
+        log.ensure(&layouts)?;
+        Ok::<_, LogError>(log)
     })?;
     let layouts = Arc::new(layouts);
     let tracer = config.traces.as_ref().map(Tracer::start).transpose();

@@ -359,7 +359,7 @@ fn conversation(plan: &Plan<'_>) -> Kind {
         dead: DEAD_CONVERSATION,
         stage: Stage::Conversation,
         make: Box::new(move |partition| {
-            // A partition is a domain: topics were checked to have as many.
+            // A partition is a domain; another process may have added more.
             let (domain, settings) = domains.get(partition as usize)?;
             Some(ConversationProcessor::new(domain, settings.clone()))
         }),

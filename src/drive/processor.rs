@@ -20,6 +20,10 @@ use crate::clock::{self, Elapsed};
 use crate::log::{Step, Task, TaskSpec};
 use crate::trace::{Context, Hop};
 
+/// Of a partition that another process has added.
+const UNKNOWN_DOMAIN: &str =
+    "it is of a domain that this configuration does not name: give all processes the same";
+
 /// A processor in its place in the pipeline.
 pub struct Place<P> {
     /// Its name.
@@ -49,7 +53,16 @@ pub fn run<P: Processor>(shell: &Shell, partition: Partition, place: &Place<P>, 
     let progress = shell.health.watch(spec.id(), LOOP_LIMIT, clock::uptime());
     let ready = shell.health.condition(spec.id());
     let mut poisoned = BTreeSet::new();
-    while let Some(processor) = (place.make)(partition) {
+    loop {
+        let Some(processor) = (place.make)(partition) else {
+            // Until the group gives it to one that knows its domain, or this process is the same.
+            progress.beat(clock::uptime());
+            ready.set(false, UNKNOWN_DOMAIN);
+            if shell.pause(REOWN_WAIT) {
+                continue;
+            }
+            break;
+        };
         let mut life = Life { shell, spec: &spec, place, reached, poisoned: &poisoned };
         let beat = &mut || progress.beat(clock::uptime());
         match life.live(processor, beat, &|holds, why| ready.set(holds, why)) {

@@ -1,14 +1,15 @@
 //! The conformance suite: what [`Log`] promises, checked on any implementation.
 //!
 //! [`check`] may run on a log that already has records: it looks only at what it adds. It needs
-//! the topics of [`LAYOUTS`], which it creates, and task names beginning with `conformance-`.
+//! the topics of [`LAYOUTS`] and `dead.conversation`, which it creates, and task names beginning
+//! with `conformance-`.
 
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use trunkline_schemas::topics::{
-    COMMAND_CONVERSATION, OUTCOME_CONVERSATION, RAW_TLIB, STATE_CONVERSATION,
+    COMMAND_CONVERSATION, DEAD_CONVERSATION, OUTCOME_CONVERSATION, RAW_TLIB, STATE_CONVERSATION,
 };
 use trunkline_schemas::{Offset, Output, Partition, Record, Stored, Topic};
 
@@ -64,8 +65,9 @@ type Check = fn(&dyn Log);
 pub fn check(open: &dyn Fn() -> Arc<dyn Log>, hooks: &Hooks<'_>) -> Vec<&'static str> {
     open().ensure(&LAYOUTS).expect("the topics of the suite can be created");
     let mut checked = Vec::new();
-    let on_log: [(&'static str, Check); 15] = [
+    let on_log: [(&'static str, Check); 16] = [
         ("ensure is repeatable and refuses another layout", layouts),
+        ("partitions of domains are added behind the others", partitions_are_added),
         ("an unknown partition is an error", unknown_partition),
         ("the caller chooses the partition", partitions_are_chosen),
         ("offsets increase, in the order of the records", offsets_increase),
@@ -113,12 +115,44 @@ fn layouts(log: &dyn Log) {
     for layout in &LAYOUTS {
         assert!(found.contains(layout), "{} is not listed as created: {found:?}", layout.topic);
     }
-    let other = Layout { topic: RAW_TLIB, partitions: PARTITIONS + 1 };
-    match log.ensure(&[other]) {
-        Err(LogError::OtherLayout { topic: RAW_TLIB, found: PARTITIONS, wanted })
-            if wanted == PARTITIONS + 1 => {}
-        other => panic!("another number of partitions was not refused: {other:?}"),
+    // More of a hashed topic would part keys from their past, fewer of any would lose some.
+    for (topic, wanted) in [(COMMAND_CONVERSATION, PARTITIONS + 1), (RAW_TLIB, PARTITIONS - 1)] {
+        match log.ensure(&[Layout { topic, partitions: wanted }]) {
+            Err(LogError::OtherLayout { topic: of, found: PARTITIONS, wanted: refused })
+                if (of, refused) == (topic, wanted) => {}
+            other => panic!("{wanted} partitions of {topic} were not refused: {other:?}"),
+        }
     }
+}
+
+fn partitions_are_added(log: &dyn Log) {
+    let topic = DEAD_CONVERSATION;
+    let layout = |partitions| Layout { topic, partitions };
+    let write = |partition, value: &[u8]| {
+        let record = Record::new("k", value.to_vec());
+        let output = Output { topic, partition, record };
+        log.appender().expect("an appender").append(vec![output])
+    };
+    let values = |partition| -> Vec<Option<Vec<u8>>> {
+        let read = log.read(topic, partition, 0, MANY).expect("the partition can be read");
+        read.into_iter().map(|stored| stored.record.value).collect()
+    };
+    log.ensure(&[layout(1)]).expect("the topic is made");
+    let offsets = write(0, b"before").expect("appended");
+    write(1, b"too soon").expect_err("the partition is not there yet");
+    for _ in 0..2 {
+        log.ensure(&[layout(3)]).expect("it is given two more, once");
+        assert!(log.layouts().expect("layouts").contains(&layout(3)), "it has three");
+    }
+    assert_eq!(values(0), [Some(b"before".to_vec())], "what was there stays where it was");
+    assert_eq!((values(1), values(2)), (vec![], vec![]), "the others are empty");
+    let more = write(0, b"after").expect("appended");
+    assert!(more[0] > offsets[0], "offsets go on: {offsets:?}, {more:?}");
+    write(2, b"new").expect("appended");
+    assert_eq!(values(0), [Some(b"before".to_vec()), Some(b"after".to_vec())]);
+    assert_eq!(values(2), [Some(b"new".to_vec())]);
+    let fewer = log.ensure(&[layout(1)]);
+    assert!(matches!(fewer, Err(LogError::OtherLayout { found: 3, wanted: 1, .. })), "{fewer:?}");
 }
 
 fn members_are_given(log: &dyn Log) {

@@ -17,6 +17,7 @@
 
 use std::time::Duration;
 
+use trunkline_schemas::topics::Spread;
 use trunkline_schemas::{Offset, Output, Partition, Stored, Topic};
 
 pub mod conformance;
@@ -62,8 +63,11 @@ pub enum LogError {
         /// The partition.
         partition: Partition,
     },
-    /// A topic exists with another number of partitions.
-    #[error("topic {topic} has {found} partitions, the configuration says {wanted}")]
+    /// A topic exists with another number of partitions, and may not be given it.
+    #[error(
+        "topic {topic} has {found} partitions, the configuration says {wanted}: {}",
+        remedy(*topic)
+    )]
     OtherLayout {
         /// The topic.
         topic: Topic,
@@ -119,6 +123,44 @@ pub struct Layout {
     pub partitions: u32,
 }
 
+/// What a topic lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lack {
+    /// Nothing.
+    Nothing,
+    /// Itself.
+    Topic,
+    /// Partitions, behind those it has.
+    Partitions,
+}
+
+/// What a topic lacks that is there with so many partitions. Where each is a routing domain's, more
+/// move nobody; elsewhere they would part a key from its past.
+fn lack(layout: Layout, found: Option<u32>) -> Result<Lack, LogError> {
+    let Layout { topic, partitions: wanted } = layout;
+    if wanted == 0 {
+        let what = format!("creating topic {topic}");
+        return Err(LogError::Unavailable { what, source: "no partitions".into() });
+    }
+    match found {
+        None => Ok(Lack::Topic),
+        Some(found) if found == wanted => Ok(Lack::Nothing),
+        Some(found) if found < wanted && topic.spec().spread == Spread::Domain => {
+            Ok(Lack::Partitions)
+        }
+        Some(found) => Err(LogError::OtherLayout { topic, found, wanted }),
+    }
+}
+
+/// What can be done about another number of partitions.
+fn remedy(topic: Topic) -> &'static str {
+    match topic.spec().spread {
+        Spread::One => "it must have one",
+        Spread::Domain => "domains are added at the end of the list, and stay in it",
+        Spread::Hash => "`topics.conversation_partitions` is fixed once a log exists",
+    }
+}
+
 /// A task: one processor or sink on one input partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskSpec {
@@ -161,10 +203,11 @@ pub struct Step {
 
 /// A log.
 pub trait Log: Send + Sync {
-    /// Creates the topics that are missing.
+    /// Creates the topics that are missing; one whose partitions are routing domains
+    /// ([`Spread::Domain`]) is given those it lacks, behind the others, which stay as they are.
     ///
     /// # Errors
-    /// [`LogError::OtherLayout`] where one exists with another number of partitions.
+    /// [`LogError::OtherLayout`] where one exists with another number of partitions otherwise.
     fn ensure(&self, layouts: &[Layout]) -> Result<(), LogError>;
 
     /// The topics there are.

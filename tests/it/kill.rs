@@ -166,6 +166,12 @@ impl Books {
         self.posts.iter().filter(|(_, posts)| posts.len() > 1)
     }
 
+    /// Requests whose events were sent again.
+    pub(super) fn requests_repeated(&self) -> usize {
+        let requests = self.repeated().flat_map(|(_, posts)| &posts[..posts.len() - 1]);
+        requests.map(|post| post.request).collect::<BTreeSet<_>>().len()
+    }
+
     /// Commands that never reached the organisation.
     fn lost(&self) -> Vec<&String> {
         self.commands.iter().filter(|id| !self.posts.contains_key(*id)).collect()
@@ -300,7 +306,7 @@ async fn play(world: &World, seed: u64) -> Vec<Life> {
         let mut process = world.run(hold);
         lives.begin(world, &process);
         come(world, &mut process, moment).await;
-        let (progress, summary) = (world.site.progress(), world.org.summary());
+        let (progress, summary) = (world.progress(), world.org.summary());
         let under_load = progress.finished < progress.total || summary.open > 0;
         assert!(under_load, "kill {number} at {moment:?} came too late: {progress:?}");
         process.kill();
@@ -337,7 +343,7 @@ fn say(world: &World, books: &Books, assumed: usize) {
         "kills {KILLS} points {0}/{0} calls {1} events {2} repeats {3} assumed_applied \
          {assumed} lost {4}",
         POINTS.len(),
-        world.site.progress().total,
+        world.progress().total,
         books.posts.len(),
         summary.duplicates,
         books.lost().len(),
@@ -504,7 +510,7 @@ async fn a_process_that_stays_away_while_one_of_its_links_lagged_tells_the_truth
         let point = "bridge.before_append";
         let mut process = world.run(Some((point, 8 + draw.below(20))));
         process.held(point, MOMENT_MAX).await;
-        let started = || world.site.progress().started;
+        let started = || world.progress().started;
         let goal = started() + LAGGED;
         until("calls go on", MOMENT_MAX, || started() >= goal).await;
         process.kill();

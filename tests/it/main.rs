@@ -8,6 +8,7 @@ mod cli;
 mod config_sync;
 mod configdb;
 mod configured;
+mod domains;
 mod faults;
 mod feeder;
 mod fetched;

@@ -16,10 +16,12 @@ use trunkline::drive::rehearsal::{TOLERANCE_MS, know};
 use trunkline::log::Log;
 use trunkline::log::embedded::Embedded;
 use trunkline::log::kafka::{Kafka, KafkaConfig};
+use trunkline_schemas::directory::DirectoryFile;
 use trunkline_schemas::{Stored, Topic};
 use trunkline_sim::compare::{Difference, compare};
-use trunkline_sim::engage::{self, EngageConfig, EngageSim};
+use trunkline_sim::engage::{self, EngageConfig, EngageSim, Progress};
 use trunkline_sim::gc::{self, GcConfig, GcSim};
+use trunkline_sim::truth::Expected;
 
 use crate::program::get;
 
@@ -79,9 +81,25 @@ impl Default for Settings {
     }
 }
 
-/// The two simulators, and the directory that all processes of a test share.
+/// Names of the routing domains, in their order.
+pub(super) const DOMAINS: [&str; 5] = ["main", "north", "east", "south", "west"];
+
+/// How a process is started.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start<'a> {
+    pub(super) bridges: &'a [&'a str],
+    /// How many of the domains it knows, from the first.
+    pub(super) domains: usize,
+    /// Which parts it runs; none: all.
+    pub(super) only: &'a [&'a str],
+    /// A point, and how often it is passed before it holds.
+    pub(super) hold: Option<(&'static str, u64)>,
+}
+
+/// The simulators, and the directory that all processes of a test share.
 pub(super) struct World {
-    pub(super) site: EngageSim,
+    /// A site for each routing domain.
+    sites: Vec<EngageSim>,
     pub(super) org: GcSim,
     client_id: String,
     settings: Settings,
@@ -90,14 +108,23 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Starts both simulators; calls begin when every link of every bridge is up.
+    /// Starts a site, which is one domain, and the organisation.
     pub(super) async fn new(site: EngageConfig, org: GcConfig, settings: &Settings) -> Self {
-        let site = EngageConfig { wait_for_clients: 3 * settings.bridges.len(), ..site };
-        let site = engage::start(site).await.expect("the site listens");
-        let directory = site.directory();
+        Self::of(vec![site], org, settings).await
+    }
+
+    /// Starts a site for each domain, and the organisation of them all; the calls of a domain begin
+    /// when every link of every bridge of the settings is up.
+    pub(super) async fn of(sites: Vec<EngageConfig>, org: GcConfig, settings: &Settings) -> Self {
+        let mut started = Vec::new();
+        for site in sites {
+            let site = EngageConfig { wait_for_clients: 3 * settings.bridges.len(), ..site };
+            started.push(engage::start(site).await.expect("the site listens"));
+        }
+        let sites = started;
+        let directories = directories(&sites);
         let mut config = org;
-        let known = serde_json::from_value(directory.clone()).expect("a directory");
-        know(&mut config, &known);
+        know(&mut config, &together(&directories));
         let secret = config.client_secret.clone();
         let client_id = config.client_id.clone();
         let org = gc::start(config).await.expect("the organisation listens");
@@ -105,13 +132,16 @@ impl World {
         let write = |name: &str, text: &str| {
             fs::write(dir.path().join(name), text).expect("the directory can be written");
         };
-        write("directory.json", &directory.to_string());
+        for (name, directory) in DOMAINS.iter().zip(&directories) {
+            let text = serde_json::to_string(directory).expect("a directory is JSON");
+            write(&directory_file(name), &text);
+        }
         write("secret", &secret);
         if let Some(pem) = org.ca_pem() {
             write("ca.pem", pem);
         }
         let (settings, processes) = (settings.clone(), Cell::new(0));
-        Self { site, org, client_id, settings, processes, dir }
+        Self { sites, org, client_id, settings, processes, dir }
     }
 
     /// Starts Trunkline with all bridges; `hold` names a point and how often it is passed before it
@@ -122,16 +152,25 @@ impl World {
 
     /// Starts Trunkline with these bridges.
     pub(super) fn run_with(&self, bridges: &[&str], hold: Option<(&'static str, u64)>) -> Process {
+        self.start(&Start { bridges, domains: self.sites.len(), only: &[], hold })
+    }
+
+    /// Starts Trunkline so.
+    pub(super) fn start(&self, start: &Start<'_>) -> Process {
         let number = self.processes.get();
         self.processes.set(number + 1);
         let file = |name: &str| self.dir.path().join(format!("{name}-{number}"));
         let (config, hold_file, lines) = (file("trunkline.toml"), file("held"), file("lines"));
-        let text = toml(&self.site, &self.org, &self.client_id, &self.settings, bridges);
+        let mut text = toml(&self.org, &self.client_id, &self.settings, start.bridges);
+        for domain in DOMAINS.iter().zip(&self.sites).take(start.domains) {
+            text.push_str(&domain_toml(domain));
+        }
         fs::write(&config, text).expect("the directory can be written");
         let stderr = File::create(&lines).expect("the log lines have a file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
         command.arg("run").arg("--config").arg(&config);
-        if let Some((point, nth)) = hold {
+        command.args(start.only.iter().flat_map(|part| ["--only", *part]));
+        if let Some((point, nth)) = start.hold {
             command.env("TRUNKLINE_HOLD_AT", format!("{point}@{nth}"));
             command.env("TRUNKLINE_HOLD_FILE", &hold_file);
         }
@@ -157,14 +196,32 @@ impl World {
         }
     }
 
-    /// What differs between the ledger and the truth.
+    /// What differs between the ledger and the truth of all domains.
     pub(super) fn differences(&self) -> Vec<Difference> {
-        compare(&self.site.truth(), &self.org.told(), TOLERANCE_MS)
+        let truth: Vec<_> = self.sites.iter().flat_map(EngageSim::truth).collect();
+        compare(&truth, &self.org.told(), TOLERANCE_MS)
+    }
+
+    /// How many conversations all the calls are, told or not.
+    pub(super) fn conversations(&self) -> u64 {
+        let truth = self.sites.iter().flat_map(EngageSim::truth);
+        truth.filter(|call| matches!(call.expected, Expected::Conversation(_))).count() as u64
+    }
+
+    /// How far the calls of all domains are.
+    pub(super) fn progress(&self) -> Progress {
+        self.sites.iter().map(EngageSim::progress).fold(Progress::default(), |all, one| Progress {
+            started: all.started + one.started,
+            finished: all.finished + one.finished,
+            total: all.total + one.total,
+            talking: all.talking + one.talking,
+            queued: all.queued + one.queued,
+        })
     }
 
     /// Whether all calls were played and told, but for those that are excused by their CallUUID.
     pub(super) fn is_told(&self, excused: impl FnOnce() -> BTreeSet<String>) -> bool {
-        let progress = self.site.progress();
+        let progress = self.progress();
         if progress.finished < progress.total || self.org.summary().open > 0 {
             return false;
         }
@@ -209,14 +266,50 @@ fn records_of(log: &dyn Log, topic: Topic) -> Vec<Stored> {
     all
 }
 
-fn toml(
-    site: &EngageSim,
-    org: &GcSim,
-    client_id: &str,
-    settings: &Settings,
-    bridges: &[&str],
-) -> String {
-    let (sip, vq, org_url) = (site.addr(), site.vq_addr(), org.base_url());
+/// The directories of sites whose organisation has one presence source.
+fn directories(sites: &[EngageSim]) -> Vec<DirectoryFile> {
+    let read = |site: &EngageSim| -> DirectoryFile {
+        serde_json::from_value(site.directory()).expect("a directory")
+    };
+    let mut all: Vec<_> = sites.iter().map(read).collect();
+    let source_id = all[0].source_id.clone();
+    all.iter_mut().for_each(|directory| directory.source_id.clone_from(&source_id));
+    all
+}
+
+/// What the organisation knows of all of them.
+fn together(directories: &[DirectoryFile]) -> DirectoryFile {
+    let mut all = directories[0].clone();
+    for other in &directories[1..] {
+        all.agents.extend(other.agents.iter().cloned());
+        all.queues.extend(other.queues.iter().cloned());
+        all.wrap_up_codes.extend(other.wrap_up_codes.iter().cloned());
+    }
+    all
+}
+
+fn directory_file(domain: &str) -> String {
+    format!("directory-{domain}.json")
+}
+
+fn domain_toml((name, site): (&&str, &EngageSim)) -> String {
+    let (file, sip, vq) = (directory_file(name), site.addr(), site.vq_addr());
+    format!(
+        r#"
+[[domain]]
+name = "{name}"
+directory_file = "{file}"
+[[domain.site]]
+name = "site1"
+voice_server_call = ["{sip}"]
+voice_server_vq = ["{vq}"]
+voice_server_agent = ["{sip}"]
+"#
+    )
+}
+
+fn toml(org: &GcSim, client_id: &str, settings: &Settings, bridges: &[&str]) -> String {
+    let org_url = org.base_url();
     let ca_file = org.ca_pem().map_or("", |_| "ca_file = \"ca.pem\"");
     let Settings { partitions, requests_per_minute, burst, requests_in_flight, .. } = settings;
     let deadline = settings.deadline.as_secs();
@@ -235,14 +328,6 @@ listen = "127.0.0.1:0"
 conversation_partitions = {partitions}
 [bridge]
 names = {bridges:?}
-[[domain]]
-name = "main"
-directory_file = "directory.json"
-[[domain.site]]
-name = "site1"
-voice_server_call = ["{sip}"]
-voice_server_vq = ["{vq}"]
-voice_server_agent = ["{sip}"]
 [genesys_cloud]
 base_url = "{org_url}"
 auth_url = "{org_url}"

@@ -34,7 +34,7 @@ use self::compaction::{Maintainer, Memory, Wake};
 use self::frame::{Place, View};
 use self::store::Store;
 use self::writer::{Job, Queue};
-use super::{Appender, Bounds, Change, Layout, Log, LogError, Member, Task, TaskSpec};
+use super::{Appender, Bounds, Change, Lack, Layout, Log, LogError, Member, Task, TaskSpec, lack};
 
 /// Gives the time in milliseconds since 1970; may go back, the log does not.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -161,13 +161,15 @@ impl Log for Embedded {
         let store = guard.as_mut().ok_or_else(closed)?;
         let missing = missing(&store.layouts(), layouts)?;
         for layout in missing {
-            if let Err(error) = store.add_topic(layout) {
+            if let Err(error) = store.set_partitions(layout) {
                 self.0.mark_broken(&error.to_string());
                 return Err(unknown(format!("creating topic {}", layout.topic), error));
             }
             let empty = Head { start: 0, end: 0, append_time_ms: i64::MIN, appended: 0 };
-            let places = (0..layout.partitions).map(|p| ((layout.topic, p), empty));
-            lock(&self.0.heads).partitions.extend(places);
+            let mut heads = lock(&self.0.heads);
+            for partition in 0..layout.partitions {
+                heads.partitions.entry((layout.topic, partition)).or_insert(empty);
+            }
         }
         Ok(())
     }
@@ -347,17 +349,16 @@ impl Heads {
     }
 }
 
-/// The layouts that are wanted and not found; nothing is made if one of them cannot be had.
+/// The layouts that are wanted and not found, or not whole; nothing is made if one of them cannot
+/// be had.
 fn missing(found: &[Layout], wanted: &[Layout]) -> Result<Vec<Layout>, LogError> {
     let mut missing: Vec<Layout> = Vec::new();
     for layout in wanted {
-        let Layout { topic, partitions: wanted } = *layout;
-        let known = found.iter().chain(&missing).find(|known| known.topic == topic);
-        match known.map_or(wanted, |known| known.partitions) {
-            0 => return Err(unavailable(format!("creating topic {topic}"), "no partitions")),
-            found if found != wanted => return Err(LogError::OtherLayout { topic, found, wanted }),
-            _ if known.is_none() => missing.push(*layout),
-            _ => {}
+        let mut known = missing.iter().chain(found);
+        let known = known.find(|known| known.topic == layout.topic);
+        match lack(*layout, known.map(|known| known.partitions))? {
+            Lack::Topic | Lack::Partitions => missing.push(*layout),
+            Lack::Nothing => {}
         }
     }
     Ok(missing)

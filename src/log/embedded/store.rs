@@ -158,8 +158,9 @@ impl Store {
         Ok(())
     }
 
-    /// Makes a topic. Its entry is written last, so that a topic is there whole or not at all.
-    pub(super) fn add_topic(&mut self, layout: Layout) -> Result<(), fjall::Error> {
+    /// Makes a topic, or gives one the partitions it lacks. Its entry is written last, so that it
+    /// is there whole or not at all.
+    pub(super) fn set_partitions(&mut self, layout: Layout) -> Result<(), fjall::Error> {
         self.attach(layout.topic, layout.partitions)?;
         let mut batch = self.batch();
         let key = format!("topic/{}", layout.topic);

@@ -90,7 +90,7 @@ fn it_keeps_every_promise() {
         wipe: Some(&|| fs::remove_dir_all(&home).expect("it can be removed")),
     };
     let checked = check(&open, &hooks);
-    assert_eq!(checked.len(), 20, "{checked:#?}");
+    assert_eq!(checked.len(), 21, "{checked:#?}");
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use rdkafka::admin::{
-    AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication,
+    AdminClient, AdminOptions, ConfigResource, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -83,6 +84,25 @@ impl<'a> Admin<'a> {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 Err((name, code)) => {
                     return Err(unavailable(format!("creating topic {name}"), code));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives topics the partitions they lack, behind those they have. Those that somebody else adds
+    /// meanwhile are as good.
+    pub(super) fn grow(&self, layouts: &[Layout]) -> Result<(), LogError> {
+        let names: Vec<_> = layouts.iter().map(|l| self.clients.topic(l.topic)).collect();
+        let wanted = layouts.iter().zip(&names);
+        let wanted: Vec<_> =
+            wanted.map(|(l, name)| NewPartitions::new(name, l.partitions as usize)).collect();
+        let grown = block_on(self.client.create_partitions(&wanted, &self.options));
+        for result in grown.map_err(|error| unavailable("adding partitions", error))? {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::InvalidPartitions)) => {}
+                Err((name, code)) => {
+                    return Err(unavailable(format!("adding partitions to topic {name}"), code));
                 }
             }
         }

@@ -150,6 +150,8 @@ impl Clients {
             // A member learns from the answer that partitions are shared out anew.
             ("heartbeat.interval.ms", "500"),
             ("partition.assignment.strategy", "range"),
+            // A partition that was added is shared out this soon, should nobody join or leave.
+            ("topic.metadata.refresh.interval.ms", "30000"),
         ] {
             config.set(key, value);
         }

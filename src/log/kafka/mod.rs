@@ -46,7 +46,7 @@ use self::held::Held;
 use self::member::Groups;
 use self::producer::{Deadline, Producer};
 use self::reader::{Go, Reader, Scanned};
-use super::{Appender, Bounds, Layout, Log, LogError, Member, Task, TaskSpec};
+use super::{Appender, Bounds, Lack, Layout, Log, LogError, Member, Task, TaskSpec, lack};
 use crate::registry::SchemaIds;
 
 /// Bytes of records one read or poll gives, and one record more.
@@ -159,25 +159,29 @@ impl Kafka {
 impl Log for Kafka {
     fn ensure(&self, layouts: &[Layout]) -> Result<(), LogError> {
         let found = self.0.found()?;
-        let mut missing = Vec::new();
+        let (mut missing, mut short) = (Vec::new(), Vec::new());
         for layout in layouts {
-            let Layout { topic, partitions: wanted } = *layout;
-            match found.get(&topic).copied() {
-                _ if wanted == 0 => {
-                    return Err(unavailable(format!("creating topic {topic}"), "no partitions"));
-                }
-                None => missing.push(*layout),
-                Some(found) if found != wanted => {
-                    return Err(LogError::OtherLayout { topic, found, wanted });
-                }
-                Some(_) => {}
+            match lack(*layout, found.get(&layout.topic).copied())? {
+                Lack::Topic => missing.push(*layout),
+                Lack::Partitions => short.push(*layout),
+                Lack::Nothing => {}
             }
         }
         let admin = Admin::new(&self.0.clients)?;
+        if !short.is_empty() {
+            // A topic that will be refused is left as it is.
+            let topics: Vec<_> = short.iter().map(|layout| layout.topic).collect();
+            admin.check_policies(&topics)?;
+            admin.grow(&short)?;
+            // Those that are kept know of the old ones only.
+            self.0.readers.clear();
+            self.0.producers.clear();
+        }
         if !missing.is_empty() {
             admin.create(&missing, self.0.replication)?;
-            self.0.wait_for(&missing)?;
         }
+        missing.append(&mut short);
+        self.0.wait_for(&missing)?;
         let topics: Vec<_> = layouts.iter().map(|layout| layout.topic).collect();
         admin.check_policies(&topics)
     }
@@ -263,36 +267,32 @@ impl Inner {
         Ok(found)
     }
 
-    /// Waits until topics that were created are known to the brokers; nothing tells of it.
+    /// Waits until topics that were created, and partitions that were added, are known to the
+    /// brokers; nothing tells of it.
     fn wait_for(&self, layouts: &[Layout]) -> Result<(), LogError> {
         let deadline = Deadline::after(CALL_MAX);
         loop {
             let found = self.found()?;
-            let missing = layouts.iter().find(|layout| !found.contains_key(&layout.topic));
-            let Some(Layout { topic, .. }) = missing else { break };
+            let mut missing = None;
+            for layout in layouts {
+                // Somebody else may have created it meanwhile, otherwise.
+                let lack = lack(*layout, found.get(&layout.topic).copied())?;
+                missing = missing.or((lack != Lack::Nothing).then_some(layout.topic));
+            }
+            let Some(topic) = missing else { return Ok(()) };
             if deadline.is_over() {
                 return Err(unavailable(format!("creating topic {topic}"), "it does not appear"));
             }
             thread::park_timeout(LOOK);
         }
-        let found = lock(&self.partitions);
-        for layout in layouts {
-            let Layout { topic, partitions: wanted } = *layout;
-            // Somebody else may have created it meanwhile.
-            let found = found.get(&topic).copied().unwrap_or_default();
-            if found != wanted {
-                return Err(LogError::OtherLayout { topic, found, wanted });
-            }
-        }
-        Ok(())
     }
 
-    /// Refuses a partition that is not there. The number of partitions never changes.
+    /// Refuses a partition that is not there. Another process may have added it since.
     fn check(&self, topic: Topic, partition: Partition) -> Result<(), LogError> {
         let cached = lock(&self.partitions).get(&topic).copied();
         let count = match cached {
-            Some(count) => Some(count),
-            None => self.found()?.get(&topic).copied(),
+            Some(count) if partition < count => Some(count),
+            Some(_) | None => self.found()?.get(&topic).copied(),
         };
         if partition < count.unwrap_or(0) {
             return Ok(());
@@ -396,6 +396,11 @@ impl<T> Pool<T> {
         Some(idle.swap_remove(found))
     }
 
+    fn clear(&self) {
+        let idle = std::mem::take(&mut *lock(&self.idle));
+        drop(idle); // where nobody waits for the lock
+    }
+
     fn give(&self, one: T) {
         let mut idle = lock(&self.idle);
         if idle.len() < self.most {
@@ -421,6 +426,10 @@ mod tests {
         }
         assert_eq!(pool.take(|one| *one == 3), None, "a third is not kept");
         assert_eq!(pool.take(|one| *one == 2), Some(2));
+        pool.give(4);
+        pool.clear();
+        assert_eq!(pool.take(|_| true), None, "it is empty");
+        pool.give(1);
         assert_eq!(pool.take(|_| true), Some(1));
         assert_eq!(pool.take(|_| true), None);
     }

@@ -137,6 +137,18 @@ impl Broker {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// What one of Kafka's own tools writes to standard output; it must end well.
+    pub(crate) fn tool(&self, class: &str, args: &[&str]) -> Vec<u8> {
+        let mut command = Command::new("java");
+        let logging = format!("-Dlog4j2.configurationFile={}", self.path("log4j2.properties"));
+        command.args([&logging, "-cp", &self.classes(), class]);
+        command.args(["--bootstrap-server", &self.address()]).args(args);
+        let done = command.output().expect("java starts");
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{class} {args:?}: {said}");
+        done.stdout
+    }
+
     /// Ends it with SIGKILL and returns when it is gone.
     pub(crate) fn kill(&mut self) {
         if let Some(mut keeper) = self.keeper.take() {

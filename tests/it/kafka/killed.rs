@@ -22,7 +22,7 @@ const BRIDGES: [&str; 2] = ["b1", "b2"];
 /// How long a process is frozen.
 const FROZEN: Duration = Duration::from_secs(30);
 /// How long anything else may take.
-const MOMENT_MAX: Duration = Duration::from_mins(1);
+pub(super) const MOMENT_MAX: Duration = Duration::from_mins(1);
 
 fn settings(brokers: &[Broker]) -> Settings {
     Settings {
@@ -34,12 +34,15 @@ fn settings(brokers: &[Broker]) -> Settings {
 }
 
 /// Calls over so many seconds.
-fn calls(seed: u64, per_second: f64, seconds: f64) -> EngageConfig {
+pub(super) fn calls(seed: u64, per_second: f64, seconds: f64) -> EngageConfig {
     EngageConfig { rate_per_second: per_second, ..site(seed, (per_second * seconds) as u64) }
 }
 
+/// Tasks of it that a process owns, and whether that is ready: see [`Member::has`].
+type Owned = (u32, bool);
+
 /// How many tasks the process at this admin listener owns, and whether it is ready.
-fn owned(admin: SocketAddr) -> Option<(u32, bool)> {
+fn owned(admin: SocketAddr) -> Option<Owned> {
     let (_, metrics) = get(admin, "/metrics")?;
     let line = metrics.lines().find(|line| line.starts_with("trunkline_partitions_owned "))?;
     let (status, _) = get(admin, "/readyz")?;
@@ -47,43 +50,58 @@ fn owned(admin: SocketAddr) -> Option<(u32, bool)> {
 }
 
 /// A process and its admin listener.
-struct Member {
-    process: Process,
+pub(super) struct Member {
+    pub(super) process: Process,
     admin: SocketAddr,
 }
 
 impl Member {
     async fn start(world: &World, bridge: &str) -> Self {
-        let mut process = world.run_with(&[bridge], None);
+        Self::of(world.run_with(&[bridge], None)).await
+    }
+
+    /// A process that was just started, once it runs.
+    pub(super) async fn of(mut process: Process) -> Self {
         let admin = process.admin(MOMENT_MAX).await;
         Self { process, admin }
     }
 
     /// Waits until it owns so many tasks and is ready; returns after how long.
-    async fn owns(&mut self, tasks: u32) -> Duration {
+    pub(super) async fn owns(&mut self, tasks: u32) -> Duration {
+        self.has(&format!("it owns {tasks} tasks"), |owned| owned == (tasks, true)).await
+    }
+
+    /// Waits until it owns a task at least, and is ready.
+    pub(super) async fn takes_part(&mut self) {
+        self.has("it takes part", |(tasks, ready)| tasks > 0 && ready).await;
+    }
+
+    async fn has(&mut self, what: &str, holds: impl Fn(Owned) -> bool) -> Duration {
         let watch = Elapsed::start();
-        until(&format!("it owns {tasks} tasks"), MOMENT_MAX, || {
+        until(what, MOMENT_MAX, || {
             self.process.assert_alive();
-            owned(self.admin) == Some((tasks, true))
+            owned(self.admin).is_some_and(&holds)
         })
         .await;
         watch.time()
     }
 }
 
-/// Waits until members share all tasks, each of them at least one.
-async fn shared(members: &[&Member]) {
+/// Waits until members share all the tasks, each of them at least one; returns after how long.
+pub(super) async fn shared(members: &[&Member], tasks: u32) -> Duration {
+    let watch = Elapsed::start();
     until("all tasks are shared out", MOMENT_MAX, || {
         let counts: Vec<_> = members.iter().filter_map(|member| owned(member.admin)).collect();
         let all: u32 = counts.iter().map(|(tasks, _)| tasks).sum();
-        let good = |(tasks, ready): &(u32, bool)| *tasks > 0 && *ready;
-        counts.len() == members.len() && all == TASKS && counts.iter().all(good)
+        let good = |(tasks, ready): &Owned| *tasks > 0 && *ready;
+        counts.len() == members.len() && all == tasks && counts.iter().all(good)
     })
     .await;
+    watch.time()
 }
 
 /// Waits until the organisation was told so many events more; the process must live.
-async fn told(world: &World, more: u64, process: &mut Process) {
+pub(super) async fn told(world: &World, more: u64, process: &mut Process) {
     let goal = world.org.summary().events + more;
     let watch = Elapsed::start();
     until("the organisation is told more", MOMENT_MAX * 2, || {
@@ -99,7 +117,7 @@ async fn told(world: &World, more: u64, process: &mut Process) {
 }
 
 /// Events that may be open at one moment: a request for each that may be under way.
-fn open_most(settings: &Settings) -> usize {
+pub(super) fn open_most(settings: &Settings) -> usize {
     (settings.partitions * settings.requests_in_flight * 100) as usize
 }
 
@@ -126,7 +144,7 @@ async fn one_of_three_brokers_is_killed_under_load() {
     let gone_ms = watch.ms();
     brokers[0].restart();
     told(&world, 40, &mut process).await;
-    let progress = world.site.progress();
+    let progress = world.progress();
     assert!(progress.finished < progress.total, "the calls were over too soon: {progress:?}");
     world.told(&mut process, Duration::from_mins(2)).await;
     process.stop().await;
@@ -149,7 +167,7 @@ async fn two_processes_killed_in_turn_take_over_from_each_other() {
     let mut other = Member::start(&world, BRIDGES[1]).await;
     let mut took = Vec::new();
     for round in 0..ROUNDS {
-        shared(&[&one, &other]).await;
+        shared(&[&one, &other], TASKS).await;
         told(&world, 20, &mut one.process).await;
         // The first goes, the second takes over, and a new one joins it.
         one.process.kill();
@@ -158,7 +176,7 @@ async fn two_processes_killed_in_turn_take_over_from_each_other() {
         one = other;
         other = Member::start(&world, BRIDGES[round % 2]).await;
     }
-    let progress = world.site.progress();
+    let progress = world.progress();
     assert!(progress.finished < progress.total, "the calls were over too soon: {progress:?}");
     world.told(&mut one.process, Duration::from_mins(2)).await;
     one.process.stop().await;
@@ -184,12 +202,12 @@ async fn a_process_that_is_told_to_stop_hands_over_at_once() {
     let world = World::new(calls(31, 3.0, 25.0), org(true), &settings).await;
     let one = Member::start(&world, BRIDGES[0]).await;
     let mut other = Member::start(&world, BRIDGES[1]).await;
-    shared(&[&one, &other]).await;
+    shared(&[&one, &other], TASKS).await;
     told(&world, 20, &mut other.process).await;
     one.process.stop().await;
     let took = other.owns(TASKS).await;
     let mut again = Member::start(&world, BRIDGES[0]).await;
-    shared(&[&again, &other]).await;
+    shared(&[&again, &other], TASKS).await;
     world.told(&mut again.process, Duration::from_mins(2)).await;
     again.process.stop().await;
     other.process.stop().await;
@@ -206,7 +224,7 @@ async fn a_frozen_process_sends_nothing_when_it_wakes_up() {
     let world = World::new(calls(37, 3.0, 60.0), org(true), &settings).await;
     let frozen = Member::start(&world, BRIDGES[0]).await;
     let mut other = Member::start(&world, BRIDGES[1]).await;
-    shared(&[&frozen, &other]).await;
+    shared(&[&frozen, &other], TASKS).await;
     told(&world, 20, &mut other.process).await;
 
     frozen.process.signal("STOP");
@@ -216,7 +234,7 @@ async fn a_frozen_process_sends_nothing_when_it_wakes_up() {
     let before = world.org.summary().duplicates;
     frozen.process.signal("CONT");
     // It notices that it is no member any more, and becomes one again.
-    shared(&[&frozen, &other]).await;
+    shared(&[&frozen, &other], TASKS).await;
     let mut frozen = frozen;
     world.told(&mut frozen.process, Duration::from_mins(2)).await;
     frozen.process.stop().await;

@@ -6,6 +6,8 @@ mod crash;
 mod killed;
 mod members;
 mod owners;
+mod scale;
+mod tools;
 mod voice;
 mod voice_day;
 mod work;
@@ -48,7 +50,7 @@ fn the_conformance_suite_holds() {
     for promise in &checked {
         announce(&format!("  ok: {promise}"));
     }
-    assert_eq!(checked.len(), 18, "promises checked");
+    assert_eq!(checked.len(), 19, "promises checked");
 }
 
 /// How many records a partition has.

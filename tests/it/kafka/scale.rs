@@ -1,0 +1,180 @@
+//! Four routing domains on one Kafka log, and one to three processes that share them under load.
+//! Times and throughput are printed, not judged: they are the machine's too.
+
+use std::slice::from_ref;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use trunkline::clock::Elapsed;
+use trunkline_sim::engage::EngageConfig;
+
+use super::broker::{Broker, announce, open};
+use super::killed::{MOMENT_MAX, Member, calls, open_most, shared, told};
+use crate::domains::assert_apart;
+use crate::kill::{Books, org, site};
+use crate::running::{Place, Process, Settings, Start, World, until};
+
+/// Routing domains from the beginning.
+const DOMAINS: usize = 4;
+/// Partitions of hashed topics.
+const PARTITIONS: u32 = 4;
+/// Tasks of an installation: the conversations of each domain, and the sinks.
+const TASKS: u32 = DOMAINS as u32 + PARTITIONS;
+/// What a process is that has tasks only.
+const TASKS_ONLY: &[&str] = &["processors", "sinks"];
+
+/// Calls begin when the first process is there.
+fn settings(broker: &Broker) -> Settings {
+    Settings {
+        log: Place::Kafka(from_ref(broker).iter().map(Broker::address).collect()),
+        partitions: PARTITIONS,
+        bridges: &["b1"],
+        ..Settings::default()
+    }
+}
+
+fn start<'a>(bridges: &'a [&'a str], domains: usize, only: &'a [&'a str]) -> Start<'a> {
+    Start { bridges, domains, only, hold: None }
+}
+
+async fn member(world: &World, bridge: &str, domains: usize) -> Member {
+    Member::of(world.start(&start(&[bridge], domains, &[]))).await
+}
+
+/// What is printed of one change of processes.
+fn note(notes: &mut Vec<String>, what: &str, took: Duration) {
+    notes.push(format!("{what} {} ms", took.as_millis()));
+}
+
+/// One process, three, two and one again; and in the end a domain is added by a rolling restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn four_domains_go_on_while_processes_come_and_go() {
+    let Some(broker) = Broker::start("four domains", "") else { return };
+    drop(open(&broker, ""));
+    let settings = settings(&broker);
+    let mut sites: Vec<_> = (51..55).map(|seed| calls(seed, 0.8, 60.0)).collect();
+    sites.push(calls(55, 3.0, 6.0)); // added later
+    let world = World::of(sites, org(true), &settings).await;
+    let mut notes = Vec::new();
+
+    let mut one = member(&world, "b1", DOMAINS).await;
+    told(&world, 20, &mut one.process).await;
+    let mut two = member(&world, "b2", DOMAINS).await;
+    let three = member(&world, "b3", DOMAINS).await;
+    note(&mut notes, "three share", shared(&[&one, &two, &three], TASKS).await);
+    told(&world, 20, &mut two.process).await;
+
+    three.process.signal("STOP");
+    note(&mut notes, "take-over from a frozen one", shared(&[&one, &two], TASKS).await);
+    told(&world, 10, &mut two.process).await;
+    three.process.signal("CONT");
+    note(&mut notes, "it is back", shared(&[&one, &two, &three], TASKS).await);
+    told(&world, 10, &mut two.process).await;
+
+    let progress = world.progress();
+    assert!(progress.finished < progress.total, "the calls were over too soon: {progress:?}");
+    one.process.kill();
+    note(&mut notes, "take-over from a killed one", shared(&[&two, &three], TASKS).await);
+    told(&world, 10, &mut two.process).await;
+    three.process.stop().await;
+    note(&mut notes, "take-over from a stopped one", two.owns(TASKS).await);
+
+    let mut last = member(&world, "b1", DOMAINS + 1).await;
+    last.takes_part().await;
+    two.process.stop().await;
+    note(&mut notes, "a fifth domain is added", last.owns(TASKS + 1).await);
+    world.told(&mut last.process, MOMENT_MAX * 2).await;
+    last.process.stop().await;
+    judge(&world, &settings, &notes);
+}
+
+/// Nothing is lost or out of order; what was sent twice was in flight at the kill or the freeze.
+fn judge(world: &World, settings: &Settings, notes: &[String]) {
+    const ENDS: usize = 2;
+    assert_apart(world, DOMAINS + 1);
+    let books = Books::open(world);
+    let (repeats, requests) = (books.assert_truth(world), books.requests_repeated());
+    let summary = world.org.summary();
+    announce(&format!(
+        "four domains, then five, 1 -> 3 -> 2 -> 1 processes: {}; events {}, lost 0, reordered {}, \
+         repeats {repeats} of {requests} requests",
+        notes.join(", "),
+        summary.events,
+        summary.out_of_order,
+    ));
+    let under_way = (settings.partitions * settings.requests_in_flight) as usize;
+    assert!(requests <= ENDS * under_way, "{requests} requests, {under_way} are under way at most");
+    let most = ENDS * open_most(settings);
+    assert!(repeats <= most, "{repeats} events were sent again, {most} can have been open");
+}
+
+/// Events told, and when.
+struct Mark {
+    events: u64,
+    at: Duration,
+}
+
+/// Waits until so many conversations have begun to be told.
+async fn told_of(
+    world: &World,
+    conversations: u64,
+    watch: &Elapsed,
+    processes: &mut [&mut Process],
+) -> Mark {
+    until("the backlog is told", MOMENT_MAX * 2, || {
+        processes.iter_mut().for_each(|process| process.assert_alive());
+        world.org.summary().conversations >= conversations
+    })
+    .await;
+    Mark { events: world.org.summary().events, at: watch.time() }
+}
+
+/// Events a second between two marks; none where there was nothing left to do.
+fn rate(from: &Mark, to: &Mark) -> Option<f64> {
+    let events = to.events.checked_sub(from.events).filter(|events| *events > 0)?;
+    Some(events as f64 / to.at.saturating_sub(from.at).as_secs_f64())
+}
+
+/// A backlog of four domains is told by one process, and the rest of it by two.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backlog_is_told_by_one_process_and_by_two() {
+    let Some(broker) = Broker::start("throughput of two processes", "") else { return };
+    drop(open(&broker, ""));
+    let backlog = |seed| EngageConfig { rate_per_second: 60.0, speed: 150.0, ..site(seed, 300) };
+    let sites = (61..65).map(backlog).collect();
+    let world = World::of(sites, org(true), &settings(&broker)).await;
+    let mut recorder = world.start(&start(&["b1"], DOMAINS, &["ingest"]));
+    until("all calls are over", MOMENT_MAX * 2, || {
+        recorder.assert_alive();
+        let progress = world.progress();
+        progress.finished == progress.total
+    })
+    .await;
+    let (all, watch) = (world.conversations(), Elapsed::start());
+
+    let mut alone = world.start(&start(&["b2"], DOMAINS, TASKS_ONLY));
+    let begun = told_of(&world, 1, &watch, &mut [&mut alone]).await;
+    let half = told_of(&world, all * 2 / 5, &watch, &mut [&mut alone]).await;
+    alone.stop().await;
+    let mut one = Member::of(world.start(&start(&["b2"], DOMAINS, TASKS_ONLY))).await;
+    let mut other = Member::of(world.start(&start(&["b3"], DOMAINS, TASKS_ONLY))).await;
+    shared(&[&one, &other], TASKS).await;
+    let both = Mark { events: world.org.summary().events, at: watch.time() };
+    let processes = &mut [&mut one.process, &mut other.process];
+    let end = told_of(&world, all * 49 / 50, &watch, processes).await;
+    world.told(&mut one.process, MOMENT_MAX * 2).await;
+    for process in [one.process, other.process, recorder] {
+        process.stop().await;
+    }
+    assert_eq!(Books::open(&world).assert_truth(&world), 0, "a graceful stop leaves nothing open");
+
+    let cores = available_parallelism().map_or(1, usize::from);
+    let said = match (rate(&begun, &half), rate(&both, &end)) {
+        (Some(of_one), Some(of_two)) => format!(
+            "{of_one:.0} events/s by one process, {of_two:.0} by two, ratio {:.2}",
+            of_two / of_one
+        ),
+        rates => format!("the backlog was over too soon: {rates:?}"),
+    };
+    announce(&format!("throughput of four domains on {cores} cores with broker and site: {said}"));
+}
