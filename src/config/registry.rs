@@ -47,7 +47,7 @@ pub(super) fn registry(
     mut section: Reader<'_>,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Option<SchemaRegistry> {
-    let url = section.text("url").check(checks::url).required();
+    let url = section.text("url").check(checks::any_url).required();
     let user = section.text("user").check(|text| checks::id(text).map(Some)).or(None);
     let password = configdb::password(&mut section, environment);
     let ca = configdb::ca(&mut section);
@@ -55,6 +55,10 @@ pub(super) fn registry(
     if user.is_some() != password.is_some() {
         let flaw = Flaw::new(Code::MissingKey, "`user` and a password belong together");
         section.report("", flaw);
+        return None;
+    }
+    if let Some(flaw) = user.as_ref().and_then(|_| checks::url(url.as_deref()?).err()) {
+        section.report("url", flaw);
         return None;
     }
     section.finish();

@@ -404,7 +404,13 @@ fn where_the_schema_registry_is_is_read_and_shown_again() {
     assert_eq!((registry.url.as_str(), registry.login.is_none()), ("https://r:8081", true));
     for (text, first) in [
         (format!("{kafka}[schema_registry]\n"), "schema_registry.url"),
-        (format!("{kafka}{}", least.replace("https", "http")), "schema_registry.url"),
+        (format!("{kafka}{}", least.replace("https:", "ftp:")), "schema_registry.url"),
+        (
+            format!("{kafka}{}user = \"u\"\npassword_file = \"secret.txt\"\n", {
+                least.replace("https", "http")
+            }),
+            "schema_registry.url",
+        ),
         (format!("{kafka}{least}user = \"u\"\n"), "schema_registry"),
         (least.to_owned(), "schema_registry"),
     ] {

@@ -113,6 +113,9 @@ fn the_compose_file_names_only_what_is_there() {
             };
             assert!(there, "{name}: there is no {source}");
         }
+        if image != OWN_IMAGE {
+            continue;
+        }
         // What the program is told, it understands.
         let words = texts(&service["command"]);
         if let Some((command, options)) = words.split_first() {
@@ -157,6 +160,12 @@ fn the_parts_of_the_compose_file_find_each_other() {
     for broker in texts(&config["log"]["kafka"]["brokers"]) {
         assert!(advertised.contains(&format!("//{broker},")), "{broker} is not {advertised}");
     }
+
+    // What they need besides is a service that listens at its usual port.
+    assert_eq!(config["redis"]["server"], "redis:6379");
+    let registry = config["schema_registry"]["url"].as_str().expect("a text");
+    let published = texts(&services["registry"]["ports"])[0].rsplit(':').next().expect("a port");
+    assert_eq!(registry, format!("http://registry:{published}/apis/ccompat/v7"));
 
     let admin = config["admin"]["listen"].as_str().expect("a text");
     let port = admin.rsplit(':').next().expect("a port");
