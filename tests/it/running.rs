@@ -273,7 +273,9 @@ fn directories(sites: &[EngageSim]) -> Vec<DirectoryFile> {
     };
     let mut all: Vec<_> = sites.iter().map(read).collect();
     let source_id = all[0].source_id.clone();
-    all.iter_mut().for_each(|directory| directory.source_id.clone_from(&source_id));
+    for directory in &mut all {
+        directory.source_id.clone_from(&source_id);
+    }
     all
 }
 

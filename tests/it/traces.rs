@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::routing::post;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Attribute;
@@ -32,16 +31,17 @@ impl Collector {
         let collector = Self::default();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it has an address");
-        let router = Router::new().route("/v1/traces", post(Self::take));
-        let router = router.with_state(collector.clone());
+        let kept = collector.clone();
+        let take = post(async move |body: Bytes| kept.take(body));
+        let router = Router::new().route("/v1/traces", take);
         tokio::spawn(async move { axum::serve(listener, router).await });
         (collector, address)
     }
 
-    async fn take(State(Self(kept)): State<Self>, body: Bytes) -> Vec<u8> {
+    fn take(&self, body: Bytes) -> Vec<u8> {
         let told = ExportTraceServiceRequest::decode(body).expect("OTLP");
         let scopes = told.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
-        kept.lock().unwrap_or_else(PoisonError::into_inner).extend(scopes.flat_map(|s| s.spans));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(scopes.flat_map(|s| s.spans));
         Vec::new()
     }
 

@@ -122,7 +122,9 @@ async fn told_of(
     processes: &mut [&mut Process],
 ) -> Mark {
     until("the backlog is told", MOMENT_MAX * 2, || {
-        processes.iter_mut().for_each(|process| process.assert_alive());
+        for process in processes.iter_mut() {
+            process.assert_alive();
+        }
         world.org.summary().conversations >= conversations
     })
     .await;
