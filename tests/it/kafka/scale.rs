@@ -1,7 +1,6 @@
 //! Four routing domains on one Kafka log, and one to three processes that share them under load.
 //! Times and throughput are printed, not judged: they are the machine's too.
 
-use std::slice::from_ref;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ const TASKS_ONLY: &[&str] = &["processors", "sinks"];
 /// Calls begin when the first process is there.
 fn settings(broker: &Broker) -> Settings {
     Settings {
-        log: Place::Kafka(from_ref(broker).iter().map(Broker::address).collect()),
+        log: Place::Kafka(vec![broker.address()]),
         partitions: PARTITIONS,
         bridges: &["b1"],
         ..Settings::default()

@@ -135,9 +135,9 @@ fn raw_records_are_read(broker: &Broker, world: &World) {
         assert!(listed.contains(&topic), "{topic} is not in {listed}");
     }
     let read = kcat(&["-C", "-t", RAW_TLIB.name(), "-o", "beginning", "-e", "-q", "-f", "%o %S\n"]);
-    let sizes = records.iter().map(|stored| {
+    let expected = records.iter().map(|stored| {
         let bytes = stored.record.value.as_ref().map_or(0, Vec::len);
-        format!("{} {bytes}\n", stored.offset)
+        format!("{} {bytes}", stored.offset)
     });
-    assert_eq!(read, sizes.collect::<String>());
+    assert_eq!(read.lines().collect::<Vec<_>>(), expected.collect::<Vec<_>>());
 }
