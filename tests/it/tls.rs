@@ -250,8 +250,17 @@ async fn what_only_one_side_knows_of_tls_is_said() {
          tls = {{ ca_file = \"ca.pem\", server_name = \"{NAME}\" }}\n"
     );
     let mut process = ingest(dir.path(), &site.directory(), site.addr(), &states, "");
-    process.says("the server speaks TLS: give its source `tls` in the configuration").await;
-    process.says("it refuses the certificate of the bridge, or that there is none").await;
+    let admin = process.address("admin_address=").await;
+    for said in [
+        "the server speaks TLS: give its source `tls` in the configuration",
+        "it refuses the certificate of the bridge, or that there is none",
+    ] {
+        process.says(said).await;
+        until("/readyz says so", PATIENCE, || {
+            get(admin, "/readyz").is_some_and(|(_, body)| body.contains(said))
+        })
+        .await;
+    }
     process.stop().await;
     let events = raw_tlib(dir.path()).into_iter().filter(|raw| raw.kind == RawKind::Event);
     assert_eq!(events.count(), 0);

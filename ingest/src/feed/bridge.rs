@@ -152,6 +152,7 @@ impl Bridge {
             batch: Batch::default(),
             was_heard: false,
             opened: self.config.dns.iter().cloned().collect(),
+            server,
             bridge: self,
         };
         let end = session.read(&mut wire, stop).await;
@@ -194,6 +195,7 @@ struct Session<'a> {
     was_heard: bool,
     /// The agents that are open, where they can change.
     opened: BTreeSet<String>,
+    server: String,
 }
 
 /// What is wanted when that has changed; never ready where it cannot.
@@ -312,6 +314,9 @@ impl Session<'_> {
             }
         };
         tracing::info!(link = self.bridge.link, why, "the link is down");
+        if !self.follower.is_up() {
+            self.bridge.status.fault.send_replace(format!("{}: {why}", self.server));
+        }
         if let Err(error) = self.write_rest(&why, now_us).await {
             tracing::warn!(link = self.bridge.link, %error, "the last lines come again");
             return self.follower.down(&why, now_us);

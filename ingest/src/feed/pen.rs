@@ -46,7 +46,7 @@ pub struct LinkStatus {
     pub(super) gaps: AtomicU64,
     pub(super) reconnects: AtomicU64,
     pub(super) write_errors: AtomicU64,
-    /// Why the last attempt made no connection; empty if it did.
+    /// Why the server that was tried last is not followed; empty if it is.
     pub(super) fault: watch::Sender<String>,
 }
 
@@ -91,7 +91,7 @@ impl LinkStatus {
         self.write_errors.load(Relaxed)
     }
 
-    /// Why the last attempt made no connection, with the server; empty if it did.
+    /// Why the server that was tried last is not followed, with its address; empty if it is.
     pub fn fault(&self) -> watch::Receiver<String> {
         self.fault.subscribe()
     }
