@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::codes::Code;
 use super::document::Flaw;
@@ -25,9 +25,15 @@ pub struct InteractionReporting {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<SourceTls>,
     /// How many interactions of a medium an agent may handle.
+    #[serde(serialize_with = "as_written")]
     pub capacity: BTreeMap<String, u32>,
     /// Of every other medium.
     pub capacity_default: u32,
+}
+
+/// As the file has it: a list of `medium=number`.
+fn as_written<S: Serializer>(of: &BTreeMap<String, u32>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(of.iter().map(|(medium, most)| format!("{medium}={most}")))
 }
 
 /// Reads the section.

@@ -50,16 +50,10 @@ pub(super) fn config(
         let hint = "it needs [configdb], which says of which tenant the configuration is";
         top.report("configdb", Flaw::new(Code::MissingKey, text).hint(hint));
     }
-    let redis = if top.has("redis") {
-        redis::redis(top.section("redis"), environment).map(Some)
-    } else {
-        Some(None)
-    };
-    let schema_registry = if top.has("schema_registry") {
-        registry::registry(top.section("schema_registry"), environment).map(Some)
-    } else {
-        Some(None)
-    };
+    let (has_redis, section) = (top.has("redis"), top.section("redis"));
+    let redis = has_redis.then(|| redis::redis(section, environment));
+    let (has_registry, section) = (top.has("schema_registry"), top.section("schema_registry"));
+    let schema_registry = has_registry.then(|| registry::registry(section, environment));
     let is_embedded = matches!(log, Some(Log::Embedded { .. }));
     if is_embedded && top.has("schema_registry") {
         let text = "[schema_registry] is for tools that read Kafka, and there is [log.embedded]";
@@ -75,8 +69,7 @@ pub(super) fn config(
     let presence = presence::presence(top.section("presence"));
     let shutdown = shutdown(top.section("shutdown"));
     let logging = logging(top.section("logging"));
-    let has_traces = top.has("traces");
-    let section = top.section("traces");
+    let (has_traces, section) = (top.has("traces"), top.section("traces"));
     let traces = has_traces.then(|| traces::traces(section));
     top.finish();
     Some(Config {
@@ -87,8 +80,8 @@ pub(super) fn config(
         domains: domains?,
         genesys_cloud: genesys_cloud?,
         configdb: configdb.map_or(Some(None), |configdb| configdb.map(Some))?,
-        redis: redis?,
-        schema_registry: schema_registry?,
+        redis: redis.map_or(Some(None), |redis| redis.map(Some))?,
+        schema_registry: schema_registry.map_or(Some(None), |registry| registry.map(Some))?,
         conversation: conversation?,
         presence: presence?,
         shutdown: shutdown?,
