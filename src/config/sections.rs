@@ -217,7 +217,9 @@ fn domains(top: &mut Reader<'_>, is_synced: bool) -> Option<Vec<Domain>> {
     // One server in two places would send every event of it twice.
     let roles = ["voice_server_call", "voice_server_vq", "voice_server_agent"];
     let mut servers = roles.map(|_| Unique::new(document, "SIP Server"));
-    let each = |reader| domain(reader, is_synced, &mut names, &mut servers);
+    // A link is named by its site, and keeps its place in the log by that name.
+    let mut sites = Unique::new(document, "site");
+    let each = |reader| domain(reader, is_synced, &mut names, &mut sites, &mut servers);
     let read: Vec<Option<Domain>> = readers.into_iter().map(each).collect();
     let domains: Vec<Domain> = read.into_iter().collect::<Option<_>>()?;
     (!domains.is_empty()).then_some(domains)
@@ -227,6 +229,7 @@ fn domain<'d>(
     mut section: Reader<'d>,
     is_synced: bool,
     names: &mut Unique<'d>,
+    sites: &mut Unique<'d>,
     servers: &mut [Unique<'d>; 3],
 ) -> Option<Domain> {
     let name = section.text("name").check(checks::name).required_placed();
@@ -236,9 +239,8 @@ fn domain<'d>(
         let flaw = Flaw::new(Code::MissingKey, "the domain has no [[domain.site]]");
         section.report("site", flaw.hint("a site names the SIP Servers to follow"));
     }
-    let mut sites = Unique::new(section.document(), "site");
     let readers = readers.into_iter().flatten();
-    let read: Vec<Option<Site>> = readers.map(|reader| site(reader, &mut sites, servers)).collect();
+    let read: Vec<Option<Site>> = readers.map(|reader| site(reader, sites, servers)).collect();
     let agent_states = if section.has("agent_states") {
         agent_states::agent_states(section.section("agent_states")).map(Some)
     } else {

@@ -223,7 +223,7 @@ hint: write `https://api.example`",
 #[test]
 fn what_excludes_or_repeats_something_names_both() {
     let second = "[[domain]]\nname = \"main\"\ndirectory_file = \"directory.json\"\n\
-                  [[domain.site]]\nname = \"one\"\nvoice_server_call = [\"c:1\"]\n\
+                  [[domain.site]]\nname = \"two\"\nvoice_server_call = [\"c:1\"]\n\
                   voice_server_vq = [\"c:2\"]\nvoice_server_agent = [\"c:3\"]\n";
     check(&[
         (
@@ -234,6 +234,18 @@ fn what_excludes_or_repeats_something_names_both() {
 10 | name = \"main\"
    |        ^^^^^^
 the domain \"main\" stands at domain[0].name (line 2) already",
+        ),
+        (
+            "a site twice, though in another domain",
+            with("[genesys_cloud]", &{
+                let other = second.replace("\"main\"", "\"north\"").replace("\"two\"", "\"one\"");
+                format!("{other}[genesys_cloud]")
+            }),
+            "error[E0012]: t.toml, line 13, column 8: domain[1].site[0].name
+   |
+13 | name = \"one\"
+   |        ^^^^^
+the site \"one\" stands at domain[0].site[0].name (line 5) already",
         ),
         (
             "a server twice",

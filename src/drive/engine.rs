@@ -122,7 +122,8 @@ impl Engine {
         };
         engine.configure(plan)?;
         let mut follower = plan.is_synced().then(|| Follower::new(shell)).transpose()?;
-        if plan.parts.processors {
+        // Without domains, the configuration is all there is to do.
+        if plan.parts.processors && !plan.domains.is_empty() {
             engine.group(self::conversation(plan), plan)?;
             if let Some(agents) = &plan.agents {
                 engine.group(self::presence(plan, agents), plan)?;

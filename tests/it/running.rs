@@ -302,7 +302,7 @@ fn domain_toml((name, site): (&&str, &EngageSim)) -> String {
 name = "{name}"
 directory_file = "{file}"
 [[domain.site]]
-name = "site1"
+name = "site-of-{name}"
 voice_server_call = ["{sip}"]
 voice_server_vq = ["{vq}"]
 voice_server_agent = ["{sip}"]
