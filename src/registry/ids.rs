@@ -1,9 +1,8 @@
 //! The ids that schemas have in a registry, which are those in the records of the log.
 //!
 //! Inside the program a schema has the id it is built in with; the log exchanges ids at its edge. A
-//! record says by the fingerprint in its header what it was written with, and the state of a task has
-//! one schema only: so records can be read whatever registry there was when they were written, and
-//! whether there is one now.
+//! record says by the fingerprint in its header what it was written with: so records can be read
+//! whatever registry there was when they were written, and whether there is one now.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
@@ -32,8 +31,9 @@ impl SchemaIds {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = ids;
     }
 
-    /// The value as it is written, where that is not as it is.
-    pub fn outward(&self, topic: Topic, record: &Record) -> Option<Vec<u8>> {
+    /// The record as it is written, where that is not as it is. It says by its header what it was
+    /// written with, so that only what was exchanged is exchanged again when it is read.
+    pub fn outward(&self, topic: Topic, record: &Record) -> Option<Record> {
         let value = record.value.as_deref()?;
         let built_in = id(value)?;
         let ids = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -45,16 +45,19 @@ impl SchemaIds {
             let mut same = ids.iter().filter(|((_, id), _)| is_known && *id == built_in);
             same.next().map(|(_, theirs)| theirs)
         };
-        let theirs = theirs?;
-        (*theirs != built_in).then(|| with_id(value, *theirs))
+        let theirs = theirs.filter(|theirs| **theirs != built_in)?;
+        let schema = BUILT_IN.get(built_in.checked_sub(1)? as usize)?;
+        let mut written = Record { value: Some(with_id(value, *theirs)), ..record.clone() };
+        written.set_header(FINGERPRINT_HEADER, schema.fingerprint.as_str());
+        Some(written)
     }
 }
 
-/// Gives a record that was read the id with which its schema is built in, where that is known.
-pub fn inward(topic: Topic, record: &mut Record) {
+/// Gives a record that was read the id with which its schema is built in, where its header says it.
+pub fn inward(record: &mut Record) {
     let Some(found) = record.value.as_deref().and_then(id) else { return };
-    let known = fingerprinted(record).or_else(|| of_topic(topic, found));
-    if let (Some(known), Some(value)) = (known.filter(|id| *id != found), &mut record.value) {
+    let known = fingerprinted(record).filter(|known| *known != found);
+    if let (Some(known), Some(value)) = (known, &mut record.value) {
         *value = with_id(value, known);
     }
 }
@@ -73,14 +76,6 @@ fn with_id(value: &[u8], id: u32) -> Vec<u8> {
 /// The built-in id of the schema that the header names.
 fn fingerprinted(record: &Record) -> Option<u32> {
     BY_FINGERPRINT.get(record.header(FINGERPRINT_HEADER)?).copied()
-}
-
-/// The built-in id of the values of a topic that has never had two schemas, unless `found` is one.
-fn of_topic(topic: Topic, found: u32) -> Option<u32> {
-    let name = topic.spec().value.schema()?;
-    let mut ids = (1..).zip(&BUILT_IN).filter(|(_, built_in)| built_in.name == name);
-    let (only, None) = (ids.next()?.0, ids.next()) else { return None };
-    (only != found).then_some(only)
 }
 
 #[cfg(test)]
@@ -119,44 +114,50 @@ mod tests {
             (RAW_AGENT, 10, true, 1),
             // The registry does not have it: it keeps its id.
             (COMMAND_CONVERSATION, 2, true, 2),
-            // A state has no header, and one schema.
+            // A state has no header until it is written with another id.
             (STATE_CONVERSATION, 6, false, 10),
             (DEAD_CONVERSATION, 10, true, 1),
             // A letter that is nobody's value is left as it is.
             (DEAD_CONVERSATION, 10, false, 10),
         ] {
             let mut record = value(built_in, has_header);
-            let before = record.clone();
+            let before = record.value.clone();
             if let Some(outward) = ids.outward(topic, &record) {
-                record.value = Some(outward);
+                record = outward;
             }
             let found = record.value.as_deref().and_then(id);
             assert_eq!(found, Some(written), "{topic} {built_in}");
-            inward(topic, &mut record);
-            assert_eq!(record, before, "{topic} {built_in}");
+            inward(&mut record);
+            assert_eq!(record.value, before, "{topic} {built_in}");
         }
     }
 
     #[test]
     fn what_is_no_value_is_left_alone() {
         let ids = SchemaIds::default();
-        for bytes in [&b""[..], b"\x00\x00\x00", b"{\"json\": true}"] {
-            let mut record = Record::new("k", bytes.to_vec());
-            assert_eq!(ids.outward(RAW_TLIB, &record), None);
-            inward(RAW_TLIB, &mut record);
-            assert_eq!(record.value.as_deref(), Some(bytes));
+        // The last is a number that looks like one.
+        for bytes in [&b""[..], b"\x00\x00\x00", b"{\"json\": true}", &[0, 0, 0, 0, 2, 0, 0, 1]] {
+            for topic in [RAW_TLIB, STATE_CONVERSATION] {
+                let mut record = Record::new("k", bytes.to_vec());
+                assert_eq!(ids.outward(topic, &record), None);
+                inward(&mut record);
+                assert_eq!(record.value.as_deref(), Some(bytes));
+            }
         }
-        let mut tombstone = Record { key: b"k".to_vec(), value: None, headers: Vec::new() };
-        inward(STATE_CONVERSATION, &mut tombstone);
+        let mut tombstone = Record::tombstone("k");
+        inward(&mut tombstone);
         assert_eq!(tombstone.value, None);
     }
 
     #[test]
     fn a_state_is_read_though_the_registry_that_gave_its_id_is_gone() {
         let state = StateValue { version: 1, body: b"{}".to_vec() };
-        let mut record = Record::new("k", codec::encode(&state).expect("it has a schema"));
-        record.value = record.value.map(|value| with_id(&value, 4_711));
-        inward(STATE_CONVERSATION, &mut record);
+        let record = Record::new("k", codec::encode(&state).expect("it has a schema"));
+        let built_in = record.value.as_deref().and_then(id).expect("an id");
+        let ids = SchemaIds::default();
+        ids.set([((STATE_CONVERSATION, built_in), 4_711)].into());
+        let mut record = ids.outward(STATE_CONVERSATION, &record).expect("another id");
+        inward(&mut record);
         let read = codec::decode::<StateValue>(record.value.as_deref().unwrap_or_default());
         assert_eq!(read.expect("it is a state"), state);
         assert!(

@@ -69,8 +69,9 @@ impl Producer {
         let mut record = BaseRecord::with_opaque_to(&topic, number)
             .partition(i32::try_from(output.partition).unwrap_or(i32::MAX))
             .key(output.record.key.as_slice());
-        record.payload = outward.as_deref().or(output.record.value.as_deref());
-        record.headers = headers(&output.record);
+        let written = outward.as_ref().unwrap_or(&output.record);
+        record.payload = written.value.as_deref();
+        record.headers = headers(written);
         loop {
             match self.inner.send(record) {
                 Ok(()) => return Ok(()),

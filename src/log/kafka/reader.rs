@@ -134,7 +134,7 @@ pub(super) fn stored(topic: Topic, partition: Partition, message: &BorrowedMessa
         value: message.payload().map(<[u8]>::to_vec),
         headers,
     };
-    registry::inward(topic, &mut record);
+    registry::inward(&mut record);
     let append_time_ms = message.timestamp().to_millis().unwrap_or_default();
     Stored { topic, partition, offset: message.offset(), append_time_ms, record }
 }
