@@ -9,7 +9,8 @@ use axum_server::tls_rustls::RustlsConfig;
 use crate::certificates::{Authority, Validity};
 use crate::door;
 
-/// The configuration of a server at `listen`, which may have another name, and the PEM of the authority to trust.
+/// The configuration of a server at `listen`, which may have another name, and the PEM of the
+/// authority to trust.
 pub(super) fn make(listen: SocketAddr, name: Option<&str>) -> io::Result<(RustlsConfig, String)> {
     let authority = Authority::new()?;
     let ip = listen.ip().to_string();

@@ -1,7 +1,8 @@
 //! Genesys Cloud (GC) as a service: what its answers mean, how often it may be asked, when to ask
 //! again, and the client that asks.
 //!
-//! [`answer`], [`allowance`], [`shared`] and [`retry`] are pure. [`client`] and [`auth`] do the I/O.
+//! [`answer`], [`allowance`], [`shared`] and [`retry`] are pure. [`client`] and [`auth`] do the
+//! I/O.
 
 pub mod allowance;
 pub mod answer;

@@ -115,8 +115,8 @@ impl Grid {
     }
 }
 
-/// Sinks in turn, each as often as it has percents and as evenly as that goes: at each turn all gain
-/// their percents, the richest is next and pays for the turn.
+/// Sinks in turn, each as often as it has percents and as evenly as that goes: at each turn all
+/// gain their percents, the richest is next and pays for the turn.
 fn round(shares: &[Share]) -> Vec<(usize, i64)> {
     let runs = |share: &Share| share.partitions > 0;
     let weight = |share: &Share| if runs(share) { i64::from(share.percent.max(1)) } else { 0 };
