@@ -1,5 +1,5 @@
-//! Traces: what became of a call, hop by hop, from the raw event to the answer of Genesys Cloud, for
-//! an OpenTelemetry collector. Off unless `[traces]` is configured.
+//! Traces: what became of a call, hop by hop, from the raw event to the answer of Genesys Cloud,
+//! for an OpenTelemetry collector. Off unless `[traces]` is configured.
 //!
 //! | hop | from | to |
 //! |---|---|---|
@@ -8,9 +8,9 @@
 //! | `tell conversation` | the request was made | Genesys Cloud answered; one hop an attempt |
 //!
 //! The context of a hop travels in the header `traceparent` of what it wrote (W3C Trace Context,
-//! section 3.2), so that a replay and a record that waited find it again. All events of a call share
-//! one trace, whose id is made of domain and CallUUID: which calls are traced needs no agreement
-//! between processes. A hop holds ids and times, never what callers said or dialled.
+//! section 3.2), so that a replay and a record that waited find it again. All events of a call
+//! share one trace, whose id is made of domain and CallUUID: which calls are traced needs no
+//! agreement between processes. A hop holds ids and times, never what callers said or dialled.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -28,8 +28,8 @@ impl Random {
     }
 }
 
-/// The lines in an order in which the own one of each stream of each server is kept, and nothing is read after something
-/// more than `skew_ms` newer.
+/// The lines in an order in which the own one of each stream of each server is kept, and nothing is
+/// read after something more than `skew_ms` newer.
 fn interleave(lines: &[Line], random: &mut Random, skew_ms: i64) -> Vec<Line> {
     let mut by_stream: BTreeMap<(&str, Stream), Vec<&Line>> = BTreeMap::new();
     for line in lines.iter().rev() {

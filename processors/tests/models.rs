@@ -54,8 +54,8 @@ fn each_flow_gives_the_commands_of_its_case() {
     }
 }
 
-/// A row of the table in docs/call-flows.md: model, flow (or `none`), and what is said of a call that
-/// is ignored or suspended.
+/// A row of the table in docs/call-flows.md: model, flow (or `none`), and what is said of a call
+/// that is ignored or suspended.
 type Row = (String, String, Vec<String>);
 
 #[test]

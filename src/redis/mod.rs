@@ -1,9 +1,9 @@
 //! Redis: where processes tell each other which part of the allowance they do not need
-//! ([`trunkline_sinks::genesys_cloud::shared`]). Nothing else is kept there, so nothing is lost with
-//! it: without Redis the allowance is divided by the partitions owned.
+//! ([`trunkline_sinks::genesys_cloud::shared`]). Nothing else is kept there, so nothing is lost
+//! with it: without Redis the allowance is divided by the partitions owned.
 //!
-//! Six commands are used: `AUTH`, `INFO`, `TIME`, `SET`, `MGET`, and `SENTINEL` of Sentinels. None of
-//! them does harm when it is done twice.
+//! Six commands are used: `AUTH`, `INFO`, `TIME`, `SET`, `MGET`, and `SENTINEL` of Sentinels. None
+//! of them does harm when it is done twice.
 //!
 //! | key, after `trunkline:<OAuth client>:<shape>:` | value | kept for |
 //! |---|---|---|

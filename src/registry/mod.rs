@@ -1,8 +1,9 @@
-//! A schema registry (Confluent's REST API): the schemas of all topics are registered there, so that
-//! tools which know it can read them, and so that nobody changes them as they must not be changed.
+//! A schema registry (Confluent's REST API): the schemas of all topics are registered there, so
+//! that tools which know it can read them, and so that nobody changes them as they must not be
+//! changed.
 //!
-//! Without one, or until it answers, records have the built-in ids, and the admin listener serves the
-//! same API to be read ([`crate::admin`]).
+//! Without one, or until it answers, records have the built-in ids, and the admin listener serves
+//! the same API to be read ([`crate::admin`]).
 
 use std::time::Duration;
 

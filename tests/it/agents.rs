@@ -1,6 +1,6 @@
 //! Agents: lines of Stat Server in `raw.agent`, through the presence processor and the presence
-//! sink, into the organisation. What it holds of each user must equal the days written down here, by
-//! hand from seed 000.
+//! sink, into the organisation. What it holds of each user must equal the days written down here,
+//! by hand from seed 000.
 //!
 //! The log has a simulated clock: stream time is that of the script.
 
@@ -512,8 +512,8 @@ async fn a_program_that_is_killed_at_any_point_tells_each_change_in_its_order() 
     let config = dir.path().join("trunkline.toml").to_str().expect("UTF-8").to_owned();
     let arguments = ["run", "--only", "processors", "--only", "sinks", "--config", &config];
     let held_file = dir.path().join("held");
-    // Before the commands are durable, before and after a request is processed, and before and after
-    // its outcome is durable.
+    // Before the commands are durable, before and after a request is processed, and before and
+    // after its outcome is durable.
     for point in [
         "processor.before_commit@1",
         "sink.before_post@1",

@@ -1,6 +1,6 @@
-//! The configuration: the tenant of the sample through the config processor and the config sink into
-//! a simulated organisation. What that holds at the end is the table below, worked out by hand from
-//! what is known of the tenant and of the roles of the organisation.
+//! The configuration: the tenant of the sample through the config processor and the config sink
+//! into a simulated organisation. What that holds at the end is the table below, worked out by hand
+//! from what is known of the tenant and of the roles of the organisation.
 
 use std::collections::BTreeMap;
 use std::path::Path;

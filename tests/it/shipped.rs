@@ -1,5 +1,5 @@
-//! What is shipped besides the program: containers, the unit of systemd, examples of configurations,
-//! dashboards. Whatever they name must exist.
+//! What is shipped besides the program: containers, the unit of systemd, examples of
+//! configurations, dashboards. Whatever they name must exist.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,6 +1,6 @@
-//! Feeds over TLS: with a good chain all three come in, with certificates of both sides; whatever is
-//! wrong with it is one clear error that names the server and the remedy, and is tried again until
-//! it is mended, without loss.
+//! Feeds over TLS: with a good chain all three come in, with certificates of both sides; whatever
+//! is wrong with it is one clear error that names the server and the remedy, and is tried again
+//! until it is mended, without loss.
 
 use std::fs;
 use std::net::SocketAddr;

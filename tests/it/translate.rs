@@ -249,8 +249,8 @@ fn each_model_becomes_the_requests_of_its_table() {
     }
 }
 
-/// The invariants (a) to (i) of scenarios.md section 3 are the simulated organisation's to judge: it
-/// shares nothing with what made the requests.
+/// The invariants (a) to (i) of scenarios.md section 3 are the simulated organisation's to judge:
+/// it shares nothing with what made the requests.
 #[tokio::test]
 async fn each_model_keeps_every_invariant() {
     // It fails if another test has done so, which is as good.

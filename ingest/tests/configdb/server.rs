@@ -1,5 +1,5 @@
-//! A PostgreSQL of the tests' own: in a temporary folder, on a free port, stopped with the last test
-//! that uses it.
+//! A PostgreSQL of the tests' own: in a temporary folder, on a free port, stopped with the last
+//! test that uses it.
 //!
 //! Where no PostgreSQL is installed the tests say so and pass; with `TRUNKLINE_REQUIRE_POSTGRES=1`
 //! they fail instead. The server refuses to run as root, so root runs it as `nobody`.

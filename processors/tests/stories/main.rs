@@ -1,6 +1,6 @@
 //! Generated calls: what the processor tells of them is what an independent model says of their
-//! whole story; and neither the order of the streams, nor a second copy, nor lost or repeated events
-//! change it. A failure names the seed and shows the story.
+//! whole story; and neither the order of the streams, nor a second copy, nor lost or repeated
+//! events change it. A failure names the seed and shows the story.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "each part looks at the few kinds it is about")]
 

@@ -50,7 +50,8 @@ pub(crate) enum Step {
     Treat,
     /// The strategy queues the call (01), once more (05a), or somewhere else (04, 16).
     Queue(Vq),
-    /// An agent's phone rings; whether the Routing Point lets go at once (01a) or at the answer (01b).
+    /// An agent's phone rings; whether the Routing Point lets go at once (01a) or at the answer
+    /// (01b).
     Ring(Who, bool),
     /// Nobody answers (05).
     NoAnswer,

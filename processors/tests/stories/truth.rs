@@ -1,6 +1,6 @@
 //! What the organisation must hold of a call, told from its whole story with hindsight: a table of
-//! legs with their beginnings and ends. Written from seed 003 (EXCP), the 17 flows and the tables in
-//! `cases/conversation`; it knows no event of Engage and no state of the processor.
+//! legs with their beginnings and ends. Written from seed 003 (EXCP), the 17 flows and the tables
+//! in `cases/conversation`; it knows no event of Engage and no state of the processor.
 
 use crate::story::{Step, Story, Vq, Who};
 

@@ -60,8 +60,8 @@ impl<O: Schemed> Durable<O> {
     }
 }
 
-/// An answer by its name: `ok`, `no EVENT`, `again EVENT`, a status, `cut`, `down`; events are named
-/// by their texts.
+/// An answer by its name: `ok`, `no EVENT`, `again EVENT`, a status, `cut`, `down`; events are
+/// named by their texts.
 pub(crate) fn answer<R: Rules>(
     name: &str,
     wave: &Wave<R::Command>,

@@ -33,8 +33,8 @@ impl Drop for Apicurio {
     }
 }
 
-/// A Java that is new enough: `TRUNKLINE_JAVA`, that of `JAVA_HOME`, that of the path, or one of those
-/// that are installed beside it.
+/// A Java that is new enough: `TRUNKLINE_JAVA`, that of `JAVA_HOME`, that of the path, or one of
+/// those that are installed beside it.
 fn java() -> Option<PathBuf> {
     let program = |home: PathBuf| home.join("bin/java");
     let named = std::env::var_os("TRUNKLINE_JAVA").map(PathBuf::from);

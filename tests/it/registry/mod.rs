@@ -1,5 +1,5 @@
-//! Schema registries: one of a test's own, a real one, and the built-in one as tools see it that are
-//! not ours.
+//! Schema registries: one of a test's own, a real one, and the built-in one as tools see it that
+//! are not ours.
 
 mod apicurio;
 mod peer;

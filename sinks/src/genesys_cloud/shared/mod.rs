@@ -1,8 +1,9 @@
 //! The allowance that processes share.
 //!
-//! The limit of an OAuth client is cut into slots, one request each ([`grid`]), and each slot is the
-//! turn of one partition of one sink. So without any word between processes the allowance is divided
-//! by the partitions they own, as exactly as ownership is, and every sink has its guaranteed share.
+//! The limit of an OAuth client is cut into slots, one request each ([`grid`]), and each slot is
+//! the turn of one partition of one sink. So without any word between processes the allowance is
+//! divided by the partitions they own, as exactly as ownership is, and every sink has its
+//! guaranteed share.
 //!
 //! What Redis adds: each process says of its partitions that their sink does not wait, and from
 //! which slot on; such a slot may be taken by whoever asks first.
@@ -353,8 +354,8 @@ impl Pool {
         self.newest
     }
 
-    /// Whatever clock showed what before: from here on it is this one, and slots that have begun are
-    /// left alone.
+    /// Whatever clock showed what before: from here on it is this one, and slots that have begun
+    /// are left alone.
     fn begin_anew(&mut self, now_ms: i64) {
         let newest = self.grid.newest(now_ms.saturating_add(self.ahead_ms));
         (self.newest, self.floor) = (newest, newest + 1);
