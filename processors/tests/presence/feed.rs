@@ -125,8 +125,10 @@ impl Feed {
                 continue;
             }
             let output = Output { topic, partition: 0, record };
-            let said = self.show(&output);
-            self.said.push(said);
+            if !is_end_of_facts(&output) {
+                let said = self.show(&output);
+                self.said.push(said);
+            }
         }
     }
 
@@ -284,4 +286,11 @@ fn dn_status(text: &str) -> Value {
     let (dn, rest) = text.split_once('@').expect("DN@SWITCH:STATUS");
     let (switch, status) = rest.split_once(':').expect("DN@SWITCH:STATUS");
     json!({ "DN": dn, "Switch": switch, "Status": number(status) })
+}
+
+/// Whether it says that, with the directory, every fact so far was relayed: that concerns no agent.
+fn is_end_of_facts(output: &Output) -> bool {
+    let value = output.record.value.as_deref().filter(|_| output.topic == RAW_TLIB);
+    let raw = value.map(|value| codec::decode::<RawEvent>(value).expect("a raw event"));
+    raw.is_some_and(|raw| raw.kind == RawKind::CaughtUp)
 }
