@@ -210,7 +210,8 @@ fn remedy(error: &rustls::Error) -> Option<&'static str> {
     use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
     let rows = [
         (
-            matches!(error, InvalidCertificate(Bad::UnknownIssuer)),
+            // The second: of an authority with the name of a known one and another key.
+            matches!(error, InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature)),
             "its certificate is of an authority that is not known: add the certificate of that \
              authority to `ca_file` of `tls`",
         ),
