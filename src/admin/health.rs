@@ -9,22 +9,38 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::clock::Uptime;
+use super::roles::Role;
+use crate::clock::{self, Uptime};
 
 /// Everything that reports its health. Clones are the same registry.
 #[derive(Clone, Debug, Default)]
-pub struct Health(Arc<Mutex<Registry>>);
+pub struct Health {
+    registry: Arc<Mutex<Registry>>,
+    /// Whom that concerns which is reported through this one; nothing: every role.
+    role: Option<Role>,
+}
 
 #[derive(Debug, Default)]
 struct Registry {
     next_id: u64,
     loops: BTreeMap<String, Watched>,
     conditions: BTreeMap<String, Stated>,
+    synced: Option<Synced>,
+}
+
+/// The configuration is in the organisation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Synced {
+    /// Id of the organisation, where it is known.
+    pub org: Option<String>,
+    /// When the last change of it was dealt with, milliseconds since 1970.
+    pub at_ms: i64,
 }
 
 #[derive(Debug)]
 struct Watched {
     id: u64,
+    role: Option<Role>,
     limit: Duration,
     last: Uptime,
     beats: u64,
@@ -34,7 +50,10 @@ struct Watched {
 #[derive(Debug)]
 struct Stated {
     id: u64,
+    role: Option<Role>,
     why_not: Option<String>,
+    /// Since when it has been so, milliseconds since 1970.
+    since_ms: i64,
 }
 
 /// A loop reports its steps here. Dropped without [`Progress::retire`], it counts as dead.
@@ -73,6 +92,17 @@ pub struct LoopState {
     pub ended: bool,
 }
 
+/// A condition, as one role sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dependency {
+    /// Its name.
+    pub name: String,
+    /// Why it does not hold; nothing: it does.
+    pub why_not: Option<String>,
+    /// Since when it has been so, milliseconds since 1970.
+    pub since_ms: i64,
+}
+
 /// A condition that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Missing {
@@ -88,13 +118,19 @@ impl Health {
         Self::default()
     }
 
+    /// The same registry, for what concerns one role.
+    pub fn of(&self, role: Role) -> Self {
+        Self { registry: Arc::clone(&self.registry), role: Some(role) }
+    }
+
     /// Watches a loop that promises a step at least every `limit`. A loop of the same name is
     /// replaced: it was restarted.
     pub fn watch(&self, name: impl Into<String>, limit: Duration, now: Uptime) -> Progress {
         let name = name.into();
         let mut registry = self.lock();
         let id = registry.id();
-        let watched = Watched { id, limit, last: now, beats: 0, ended: false };
+        let role = self.role;
+        let watched = Watched { id, role, limit, last: now, beats: 0, ended: false };
         registry.loops.insert(name.clone(), watched);
         drop(registry);
         Progress { health: self.clone(), name, id }
@@ -106,7 +142,8 @@ impl Health {
         let name = name.into();
         let mut registry = self.lock();
         let id = registry.id();
-        let stated = Stated { id, why_not: Some("not reported yet".to_owned()) };
+        let (role, since_ms) = (self.role, clock::now_ms());
+        let stated = Stated { id, role, why_not: Some("not reported yet".to_owned()), since_ms };
         registry.conditions.insert(name.clone(), stated);
         drop(registry);
         Condition { health: self.clone(), name, id }
@@ -115,18 +152,36 @@ impl Health {
     /// All loops, by name.
     pub fn loops(&self, now: Uptime) -> Vec<LoopState> {
         let registry = self.lock();
-        let states = registry.loops.iter().map(|(name, watched)| {
-            let idle = now.since(watched.last);
-            LoopState {
-                name: name.clone(),
-                live: !watched.ended && idle <= watched.limit,
-                beats: watched.beats,
-                idle_ms: millis(idle),
-                limit_ms: millis(watched.limit),
-                ended: watched.ended,
-            }
+        registry.loops.iter().map(|(name, watched)| watched.state(name, now)).collect()
+    }
+
+    /// The loops that concern a role, by name.
+    pub fn loops_of(&self, role: Role, now: Uptime) -> Vec<LoopState> {
+        let registry = self.lock();
+        let own = registry.loops.iter().filter(|(_, watched)| concerns(watched.role, role));
+        own.map(|(name, watched)| watched.state(name, now)).collect()
+    }
+
+    /// The conditions that concern a role, by name.
+    pub fn dependencies(&self, role: Role) -> Vec<Dependency> {
+        let registry = self.lock();
+        let own = registry.conditions.iter().filter(|(_, stated)| concerns(stated.role, role));
+        let dependencies = own.map(|(name, Stated { why_not, since_ms, .. })| {
+            let (name, why_not, since_ms) = (name.clone(), why_not.clone(), *since_ms);
+            Dependency { name, why_not, since_ms }
         });
-        states.collect()
+        dependencies.collect()
+    }
+
+    /// The first synchronisation of the configuration has succeeded, or another change of it has
+    /// been dealt with since.
+    pub fn tell_synced(&self, synced: Synced) {
+        self.lock().synced = Some(synced);
+    }
+
+    /// The configuration, once it is in the organisation.
+    pub fn synced(&self) -> Option<Synced> {
+        self.lock().synced.clone()
     }
 
     /// The conditions that do not hold, by name; empty means ready.
@@ -150,7 +205,7 @@ impl Health {
 
     fn lock(&self) -> MutexGuard<'_, Registry> {
         // What is kept is whole between any two statements, so a panic elsewhere spoils nothing.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -167,6 +222,34 @@ impl Registry {
     fn condition_of(&mut self, condition: &Condition) -> Option<&mut Stated> {
         self.conditions.get_mut(&condition.name).filter(|stated| stated.id == condition.id)
     }
+}
+
+impl Watched {
+    fn state(&self, name: &str, now: Uptime) -> LoopState {
+        let idle = now.since(self.last);
+        LoopState {
+            name: name.to_owned(),
+            live: !self.ended && idle <= self.limit,
+            beats: self.beats,
+            idle_ms: millis(idle),
+            limit_ms: millis(self.limit),
+            ended: self.ended,
+        }
+    }
+}
+
+impl Stated {
+    fn set(&mut self, why_not: Option<String>) {
+        if self.why_not.is_some() != why_not.is_some() {
+            self.since_ms = clock::now_ms();
+        }
+        self.why_not = why_not;
+    }
+}
+
+/// Whether what was reported of one role, or of all, concerns another.
+fn concerns(reported: Option<Role>, role: Role) -> bool {
+    reported.is_none_or(|reported| reported == role)
 }
 
 impl Progress {
@@ -199,7 +282,7 @@ impl Condition {
     /// The condition holds, or does not and why. The reason is shown to whoever asks: no secrets.
     pub fn set(&self, holds: bool, why_not: impl Into<String>) {
         if let Some(stated) = self.health.lock().condition_of(self) {
-            stated.why_not = (!holds).then(|| why_not.into());
+            stated.set((!holds).then(|| why_not.into()));
         }
     }
 
@@ -215,7 +298,7 @@ impl Condition {
 impl Drop for Condition {
     fn drop(&mut self) {
         if let Some(stated) = self.health.lock().condition_of(self) {
-            stated.why_not = Some("whoever reported it is gone".to_owned());
+            stated.set(Some("whoever reported it is gone".to_owned()));
         }
     }
 }
@@ -294,5 +377,42 @@ mod tests {
         assert_eq!(missing(&health), ["log: whoever reported it is gone"]);
         health.condition("log").retire();
         assert!(missing(&health).is_empty());
+    }
+
+    #[test]
+    fn a_role_sees_what_is_its_own_and_what_is_everybodys() {
+        let health = Health::new();
+        let (presence, config) = (health.of(Role::Presence), health.of(Role::Config));
+        let at = Uptime::of_ms(0);
+        let _loops = [health.watch("tick", LIMIT, at), presence.watch("presence-0", LIMIT, at)];
+        let registry = health.condition("schema registry");
+        let sink = presence.condition("presence-sink-0");
+        let _database = config.condition("configdb-0");
+        sink.set(true, "");
+        registry.set(false, "away");
+        let seen = |role| -> (Vec<String>, Vec<(String, Option<String>)>) {
+            let loops = health.loops_of(role, at).into_iter().map(|state| state.name);
+            let own = health.dependencies(role).into_iter().map(|own| (own.name, own.why_not));
+            (loops.collect(), own.collect())
+        };
+        let owned = |(name, why): (&str, Option<&str>)| (name.to_owned(), why.map(str::to_owned));
+        for (role, loops, conditions) in [
+            (Role::Conversation, vec!["tick"], vec![("schema registry", Some("away"))]),
+            (
+                Role::Presence,
+                vec!["presence-0", "tick"],
+                vec![("presence-sink-0", None), ("schema registry", Some("away"))],
+            ),
+            (
+                Role::Config,
+                vec!["tick"],
+                vec![("configdb-0", Some("not reported yet")), ("schema registry", Some("away"))],
+            ),
+        ] {
+            let expected = loops.into_iter().map(str::to_owned).collect();
+            let expected = (expected, conditions.into_iter().map(owned).collect());
+            assert_eq!(seen(role), expected, "{role:?}");
+        }
+        assert_eq!(health.conditions().len(), 3, "whoever asks of all sees all");
     }
 }

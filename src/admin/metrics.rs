@@ -14,6 +14,8 @@ use metrics::{counter, gauge, histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use trunkline_schemas::{OutcomeStatus, Partition, Topic};
 
+use super::roles::Role;
+
 const RECORDS_IN: &str = "trunkline_records_in_total";
 const RECORDS_OUT: &str = "trunkline_records_out_total";
 const RECORDS_DEAD: &str = "trunkline_records_dead_total";
@@ -129,6 +131,16 @@ impl Stage {
             Stage::ConfigDb => "configdb",
             Stage::Config => "config",
             Stage::ConfigSink => "config-sink",
+        }
+    }
+
+    /// Whose work it is; nothing: everybody's.
+    pub const fn role(self) -> Option<Role> {
+        match self {
+            Stage::Ingest => None,
+            Stage::Conversation | Stage::ConversationSink => Some(Role::Conversation),
+            Stage::Presence | Stage::PresenceSink => Some(Role::Presence),
+            Stage::ConfigDb | Stage::Config | Stage::ConfigSink => Some(Role::Config),
         }
     }
 }

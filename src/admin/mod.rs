@@ -1,7 +1,11 @@
-//! The admin listener: health for the orchestrator, metrics for Prometheus, and a page for people.
+//! The admin listeners: health for the orchestrator, metrics for Prometheus, and a page for people.
+//! Each role has one of its own, as the services of EXEC have (seed 003); they differ in what
+//! `/health` and `/status` tell of.
 //!
 //! | path | answer |
 //! |---|---|
+//! | `/health` | 200 if everything that the role needs is well, else 503, and what it depends on |
+//! | `/status` | 200 if the role does its work, else 503, in the form that EXCS has for it |
 //! | `/livez` | 200 if every loop has stepped within its limit, else 503 and which has not |
 //! | `/readyz` | 200 if every condition holds, else 503 and which does not |
 //! | `/metrics` | the text form of Prometheus |
@@ -15,12 +19,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{FromRef, Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -28,11 +33,13 @@ pub mod health;
 pub mod metrics;
 mod page;
 mod registry;
+pub mod roles;
 
 use crate::clock;
 use crate::config::Code;
 use health::Health;
 use metrics::Metrics;
+use roles::Role;
 
 /// How often histograms are tidied.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -48,39 +55,71 @@ pub struct Shown {
     pub config: String,
 }
 
-/// The listener cannot be opened.
+/// A listener cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "error[{}]: admin.listen\n{address} cannot be opened: {source}\n\nhint: is another Trunkline \
-     running here? `admin.listen` sets another address",
+    "error[{}]: {key}\n{address} cannot be opened: {source}\n\nhint: is another Trunkline running \
+     here? `{key}` sets another address",
     Code::AdminListener
 )]
 pub struct BindError {
+    /// The key of the configuration that says the address.
+    pub key: &'static str,
     /// The address.
     pub address: SocketAddr,
     /// Why not.
     pub source: io::Error,
 }
 
-/// Opens the listener.
+/// Opens the listener of a role.
 ///
 /// # Errors
 /// The address is in use, or not one of this machine.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|source| BindError { address, source })
+pub async fn bind(role: Role, address: SocketAddr) -> Result<TcpListener, BindError> {
+    let key = match role {
+        Role::Conversation => "admin.listen",
+        Role::Presence => "admin.presence_listen",
+        Role::Config => "admin.config_listen",
+    };
+    TcpListener::bind(address).await.map_err(|source| BindError { key, address, source })
 }
 
-/// Answers until `stop` is cancelled; open connections are cut then, since a probe can ask again.
+/// Answers at the listeners of these roles until `stop` is cancelled; open connections are cut then,
+/// since a probe can ask again.
 ///
 /// # Errors
-/// The listener failed.
-pub async fn serve(listener: TcpListener, shown: Shown, stop: CancellationToken) -> io::Result<()> {
+/// A listener failed.
+pub async fn serve(
+    listeners: Vec<(Role, TcpListener)>,
+    shown: Shown,
+    stop: CancellationToken,
+) -> io::Result<()> {
     let metrics = shown.metrics.clone();
-    let server = axum::serve(listener, router(shown)).into_future();
-    tokio::select! {
-        served = server => served,
+    let shown = Arc::new(shown);
+    let mut servers = JoinSet::new();
+    for (role, listener) in listeners {
+        let asked = Asked { shown: Arc::clone(&shown), role };
+        servers.spawn(axum::serve(listener, router(asked)).into_future());
+    }
+    let served = tokio::select! {
+        Some(served) = servers.join_next() => served.map_err(io::Error::other).flatten(),
         () = upkeep(metrics) => Ok(()),
         () = stop.cancelled() => Ok(()),
+    };
+    servers.shutdown().await;
+    served
+}
+
+/// What is shown, and whose listener was asked.
+#[derive(Clone)]
+struct Asked {
+    shown: Arc<Shown>,
+    role: Role,
+}
+
+impl FromRef<Asked> for Arc<Shown> {
+    fn from_ref(asked: &Asked) -> Self {
+        Arc::clone(&asked.shown)
     }
 }
 
@@ -93,15 +132,27 @@ async fn upkeep(metrics: Metrics) {
     }
 }
 
-fn router(shown: Shown) -> Router {
+fn router(asked: Asked) -> Router {
     Router::new()
         .route("/", get(page))
+        .route("/health", get(role_health))
+        .route("/status", get(role_status))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(prometheus))
         .route("/config", get(config))
         .route("/registry/{*path}", get(schemas))
-        .with_state(Arc::new(shown))
+        .with_state(asked)
+}
+
+async fn role_health(State(asked): State<Asked>) -> Response {
+    let (well, body) = roles::health(&asked.shown.health, asked.role, clock::uptime());
+    answer(status(well), "application/json", body.to_string())
+}
+
+async fn role_status(State(asked): State<Asked>) -> Response {
+    let (well, body) = roles::status(&asked.shown.health, asked.role, roles::id());
+    answer(status(well), "application/json", body.to_string())
 }
 
 async fn livez(State(shown): State<Arc<Shown>>) -> Response {
@@ -164,13 +215,14 @@ mod tests {
     async fn run() -> Running {
         // The client wants TLS even where it speaks plain HTTP; the second call changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let listener = bind(([127, 0, 0, 1], 0).into()).await.expect("a free port");
+        let any = ([127, 0, 0, 1], 0).into();
+        let listener = bind(Role::Config, any).await.expect("a free port");
         let base = format!("http://{}", listener.local_addr().expect("it is bound"));
         let (health, stop) = (Health::new(), CancellationToken::new());
         let metrics = Metrics::install().expect("nobody else records here");
         let config = "[admin]\n".to_owned();
         let shown = Shown { health: health.clone(), metrics, config };
-        let task = tokio::spawn(serve(listener, shown, stop.clone()));
+        let task = tokio::spawn(serve(vec![(Role::Config, listener)], shown, stop.clone()));
         Running { base, health, stop, task }
     }
 
@@ -230,6 +282,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_role_tells_of_itself() {
+        let running = run().await;
+        let sink = running.health.of(Role::Config).condition("config-sink-0");
+        let other = running.health.of(Role::Presence).condition("presence-sink-0");
+        other.set(false, "not its business");
+        for (is_well, status, word, code) in [(false, 503, "DOWN", 50_301), (true, 200, "UP", 0)] {
+            sink.set(is_well, "the organisation is being read");
+            let (answered, body) = running.json("/health").await;
+            assert_eq!((answered, &body["status"]), (status, &json!(word)), "{body}");
+            let (answered, body) = running.json("/status").await;
+            assert_eq!((answered, &body["status"]["code"]), (status, &json!(code)), "{body}");
+        }
+    }
+
+    #[tokio::test]
     async fn metrics_configuration_and_page_are_served_and_nothing_else() {
         let running = run().await;
         let (status, metrics) = running.get("/metrics").await;
@@ -247,12 +314,19 @@ mod tests {
         let running = run().await;
         let address: SocketAddr =
             running.base.trim_start_matches("http://").parse().expect("an address");
-        let error = bind(address).await.expect_err("the port is taken").to_string();
-        let (first, rest) = error.split_once(": Address").expect("the cause is named");
-        assert_eq!(first, format!("error[E0017]: admin.listen\n{address} cannot be opened"));
-        assert!(rest.contains("\n\nhint: is another Trunkline running here?"), "{rest}");
+        for (role, key) in [
+            (Role::Conversation, "admin.listen"),
+            (Role::Presence, "admin.presence_listen"),
+            (Role::Config, "admin.config_listen"),
+        ] {
+            let error = bind(role, address).await.expect_err("the port is taken").to_string();
+            let (first, rest) = error.split_once(": Address").expect("the cause is named");
+            assert_eq!(first, format!("error[E0017]: {key}\n{address} cannot be opened"));
+            assert!(rest.contains("\n\nhint: is another Trunkline running here?"), "{rest}");
+            assert!(rest.ends_with(&format!("`{key}` sets another address")), "{rest}");
+        }
         running.stop.cancel();
         running.task.await.expect("no panic").expect("no error");
-        bind(address).await.expect("the port is free again");
+        bind(Role::Config, address).await.expect("the port is free again");
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use trunkline_processors::conversation::Settings;
 use trunkline_processors::presence::reason::ReasonNames;
@@ -17,9 +18,10 @@ use trunkline_sinks::{
 use super::{ConfigArg, load, runtime, told_to_stop};
 use crate::admin::health::Health;
 use crate::admin::metrics::Metrics;
-use crate::admin::{self, Shown};
+use crate::admin::roles::Role;
+use crate::admin::{self, BindError, Shown};
 use crate::config::{
-    self, AgentSource, Config, ConfigDb, ConfigSync, Conversation, DeletionRules, Domain,
+    self, Admin, AgentSource, Config, ConfigDb, ConfigSync, Conversation, DeletionRules, Domain,
     Log as LogConfig, Secret,
 };
 use crate::drive::config_bridge::Source;
@@ -77,13 +79,17 @@ async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
     let stop = CancellationToken::new();
     let health = Health::new();
     let metrics = Metrics::install()?;
-    let listener = admin::bind(config.admin.listen).await?;
-    let admin_address = listener.local_addr()?;
+    let listeners = listeners(config).await?;
+    for (role, listener) in &listeners {
+        let (role, address) = (role.name(), listener.local_addr()?);
+        tracing::info!(role, %address, "answers /health, /status and /metrics");
+    }
+    let admin_address = listeners[0].1.local_addr()?;
     let redacted = config.redacted_toml();
     let shown = Shown { health: health.clone(), metrics: metrics.clone(), config: redacted };
     // The listener outlives the engine, so that a stop can be watched.
     let closed = CancellationToken::new();
-    let admin = tokio::spawn(admin::serve(listener, shown, closed.clone()));
+    let admin = tokio::spawn(admin::serve(listeners, shown, closed.clone()));
 
     let hashed = config.topics.conversation_partitions;
     let layouts = topology::layouts(config.domains.len() as u32, hashed);
@@ -140,6 +146,23 @@ async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
     closed.cancel();
     admin.await??;
     Ok(clean)
+}
+
+/// The listeners of the roles that this configuration has: first that of the whole.
+async fn listeners(config: &Config) -> Result<Vec<(Role, TcpListener)>, BindError> {
+    let Admin { listen, presence_listen, config_listen } = config.admin;
+    let mut roles = vec![(Role::Conversation, listen)];
+    if config.genesys_cloud.presence.is_some() {
+        roles.push((Role::Presence, presence_listen));
+    }
+    if config.configdb.is_some() {
+        roles.push((Role::Config, config_listen));
+    }
+    let mut listeners = Vec::new();
+    for (role, address) in roles {
+        listeners.push((role, admin::bind(role, address).await?));
+    }
+    Ok(listeners)
 }
 
 /// Opens the log of a configuration. It waits: on a runtime, only where that may be.

@@ -41,7 +41,7 @@ pub enum Code {
     BadName = 15,
     /// A file named in the configuration cannot be used.
     NamedFileUnusable = 16,
-    /// The admin listener cannot be opened.
+    /// An admin listener cannot be opened.
     AdminListener = 17,
 }
 
@@ -182,10 +182,10 @@ pub const TABLE: [Explanation; 17] = [
     ),
     row(
         Code::AdminListener,
-        "the admin listener cannot be opened",
+        "an admin listener cannot be opened",
         "Another process listens on the address, most often a second Trunkline, or the address \
          does not belong to this machine.",
-        "Stop the other process, or set `admin.listen` to a free address.",
+        "Stop the other process, or set the key that is named to a free address.",
     ),
 ];
 
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn an_explanation_says_what_why_and_what_to_do() {
         let text = Code::AdminListener.explanation().to_string();
-        assert!(text.starts_with("E0017: the admin listener cannot be opened\n\nAnother process"));
+        assert!(text.starts_with("E0017: an admin listener cannot be opened\n\nAnother process"));
         assert!(text.ends_with("to a free address."));
     }
 }

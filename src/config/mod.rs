@@ -90,11 +90,15 @@ pub struct Config {
     pub traces: Option<Traces>,
 }
 
-/// The listener for health, metrics and the page.
+/// The listeners for health, metrics and the page: each role has one, as the services of EXEC have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Admin {
-    /// Where it listens.
+    /// Where whoever asks of the whole and of conversations is answered.
     pub listen: SocketAddr,
+    /// Where whoever asks of agent states is.
+    pub presence_listen: SocketAddr,
+    /// Where whoever asks of the configuration is.
+    pub config_listen: SocketAddr,
 }
 
 /// The log everything stands on (DESIGN section 7).

@@ -1,5 +1,6 @@
 //! The sections of the configuration, one function each: keys, defaults, limits.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::{
     HostPort, Log, Logging, Secret, SecretSource, ServerPair, Shutdown, Site, Topics, agent_states,
     checks, config_sync, configdb, directory, presence, redis, registry, reporting, tls, traces,
 };
+use crate::admin::roles::Role;
 
 /// Partitions a hashed topic may have.
 const PARTITIONS_MAX: u64 = 1024;
@@ -111,10 +113,18 @@ fn one_source(top: &Reader<'_>, cloud: &GenesysCloud, domains: &[Domain]) {
 }
 
 fn admin(mut section: Reader<'_>) -> Option<Admin> {
-    let default = std::net::SocketAddr::from(([127, 0, 0, 1], 3650));
+    let default = SocketAddr::from(([127, 0, 0, 1], Role::Conversation.port()));
     let listen = section.text("listen").check(checks::listener).or(default);
+    let beside = listen.unwrap_or(default);
+    let mut of_role = |key, role: Role| {
+        // Any free port stands for all of them.
+        let port = if beside.port() == 0 { 0 } else { role.port() };
+        section.text(key).check(checks::listener).or(SocketAddr::new(beside.ip(), port))
+    };
+    let presence = of_role("presence_listen", Role::Presence);
+    let config = of_role("config_listen", Role::Config);
     section.finish();
-    Some(Admin { listen: listen? })
+    Some(Admin { listen: listen?, presence_listen: presence?, config_listen: config? })
 }
 
 fn log(mut section: Reader<'_>) -> Option<Log> {

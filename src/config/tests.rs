@@ -556,6 +556,31 @@ fn files_that_are_no_text_are_named_as_a_whole() {
 }
 
 #[test]
+fn the_listeners_of_the_roles_stand_beside_the_first() {
+    // listen, presence_listen, config_listen; then what they are
+    let table = [
+        ([None, None, None], ["127.0.0.1:3650", "127.0.0.1:3630", "127.0.0.1:3640"]),
+        ([Some("0.0.0.0:80"), None, None], ["0.0.0.0:80", "0.0.0.0:3630", "0.0.0.0:3640"]),
+        ([Some("[::1]:0"), None, None], ["[::1]:0", "[::1]:0", "[::1]:0"]),
+        (
+            [Some("10.0.0.1:0"), Some("127.0.0.1:1"), Some("127.0.0.1:2")],
+            ["10.0.0.1:0", "127.0.0.1:1", "127.0.0.1:2"],
+        ),
+    ];
+    let folder = folder();
+    for (given, expected) in table {
+        let keys = ["listen", "presence_listen", "config_listen"].into_iter().zip(given);
+        let line = |(key, value): (&str, Option<&str>)| Some(format!("{key} = {:?}\n", value?));
+        let section: String = keys.filter_map(line).collect();
+        let text = format!("{LEAST}\n[admin]\n{section}");
+        let Admin { listen, presence_listen, config_listen } =
+            load_in(&folder, &text).expect("it is complete").admin;
+        let found = [listen, presence_listen, config_listen].map(|at| at.to_string());
+        assert_eq!(found, expected, "{section}");
+    }
+}
+
+#[test]
 fn the_least_configuration_has_every_default() {
     let folder = folder();
     let config = load_in(&folder, &format!("\u{feff}{LEAST}")).expect("it is complete");

@@ -15,7 +15,8 @@ use trunkline_schemas::{Partition, Record};
 
 use super::group::Reached;
 use super::tail::Tail;
-use super::{IDLE_WAIT, LOOP_LIMIT, REOWN_WAIT, STEP_RECORDS_MAX, Shell, TaskError, point};
+use super::vitals::Vitals;
+use super::{IDLE_WAIT, STEP_RECORDS_MAX, Shell, TaskError, point};
 use crate::admin::metrics::{self, Polled, Stage};
 use crate::clock::{self, Elapsed};
 use crate::log::{Step, Task, TaskSpec};
@@ -67,28 +68,10 @@ impl Unpolled {
 pub fn run(shell: &Shell, partition: Partition, place: &Place, reached: &Reached) {
     let (input, state) = (RAW_CONFIGDB, STATE_BRIDGE);
     let spec = TaskSpec { name: NAME, input, partition, state };
-    let progress = shell.health.watch(spec.id(), LOOP_LIMIT, clock::uptime());
-    let ready = shell.health.condition(spec.id());
-    ready.set(false, "the database has not been read yet");
-    loop {
-        let lived = shell.log.own(&spec).map_err(TaskError::from).and_then(|task| {
-            let beat = &|| progress.beat(clock::uptime());
-            let say = &|why: Option<&str>| ready.set(why.is_none(), why.unwrap_or_default());
-            Life::new(shell, place, task, reached).live(beat, say)
-        });
-        match lived {
-            Ok(()) => break,
-            Err(error) => {
-                tracing::warn!(task = spec.id(), %error, "the task is dropped and owned anew");
-                ready.set(false, error.to_string());
-            }
-        }
-        if !shell.pause(REOWN_WAIT) {
-            break;
-        }
-    }
-    progress.retire();
-    ready.retire();
+    shell.keep(&spec.id(), |vitals| {
+        vitals.say(Some("the database has not been read yet"));
+        Life::new(shell, place, shell.log.own(&spec)?, reached).live(vitals)
+    });
 }
 
 /// One ownership of the task.
@@ -113,28 +96,28 @@ impl<'a> Life<'a> {
         Self { shell, place, reached, task, tail, published, bridge, is_first, said }
     }
 
-    fn live(&mut self, beat: &dyn Fn(), say: &dyn Fn(Option<&str>)) -> Result<(), TaskError> {
+    fn live(&mut self, vitals: &Vitals) -> Result<(), TaskError> {
         let mut waited: Option<Elapsed> = None;
         while !self.shell.stop.is_cancelled() {
-            beat();
+            vitals.beat();
             if waited.as_ref().is_some_and(|waited| waited.time() < self.place.every) {
                 self.shell.pause(IDLE_WAIT);
                 continue;
             }
             self.fold()?;
             let watch = Elapsed::start();
-            let Some(polled) = self.poll(beat) else { break };
+            let Some(polled) = self.poll(vitals) else { break };
             match polled {
                 Ok(records) => {
                     let is_new = !records.is_empty();
                     metrics::configdb_poll(if is_new { Polled::Told } else { Polled::Unchanged });
                     self.commit(records)?;
                     self.well();
-                    say(None);
+                    vitals.say(None);
                 }
                 Err(error) => {
                     let why = self.unwell(&error);
-                    say(Some(&why));
+                    vitals.say(Some(&why));
                 }
             }
             metrics::stage_duration(Stage::ConfigDb, watch.time());
@@ -156,7 +139,7 @@ impl<'a> Life<'a> {
     }
 
     /// One poll; nothing: the process stops.
-    fn poll(&mut self, beat: &dyn Fn()) -> Option<Result<Vec<Record>, Unpolled>> {
+    fn poll(&mut self, vitals: &Vitals) -> Option<Result<Vec<Record>, Unpolled>> {
         let (stop, now_ms) = (self.shell.stop.clone(), clock::now_ms());
         let (source, is_first) = (&self.place.source, self.is_first);
         let (bridge, published) = (&mut self.bridge, &self.published);
@@ -167,7 +150,7 @@ impl<'a> Life<'a> {
                     biased;
                     () = stop.cancelled() => return None,
                     records = &mut work => return Some(records),
-                    () = tokio::time::sleep(IDLE_WAIT) => beat(),
+                    () = tokio::time::sleep(IDLE_WAIT) => vitals.beat(),
                 }
             }
         })

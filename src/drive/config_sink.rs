@@ -15,8 +15,8 @@ use super::group::Reached;
 use super::sink::Outlet;
 use super::tail::Tail;
 use super::{
-    IDLE_WAIT, LOOP_LIMIT, REOWN_WAIT, Restored, STEP_RECORDS_MAX, Shell, TaskError, chance,
-    count_outputs, point, restore, unwrap_state, wrap_state,
+    IDLE_WAIT, Restored, STEP_RECORDS_MAX, Shell, TaskError, chance, count_outputs, point, restore,
+    unwrap_state, wrap_state,
 };
 use crate::admin::metrics::{self, Stage, Target};
 use crate::clock::{self, Elapsed};
@@ -48,29 +48,13 @@ pub const fn spec(partition: Partition) -> TaskSpec {
 pub fn run(shell: &Shell, partition: Partition, place: &Place, reached: &Reached) {
     let spec = spec(partition);
     let _turns = place.outlet.own(partition);
-    let progress = shell.health.watch(spec.id(), LOOP_LIMIT, clock::uptime());
-    let ready = shell.health.condition(spec.id());
-    loop {
-        let lived = Life::begin(shell, &spec, place, Some(reached)).and_then(|mut life| {
-            life.live(&mut |at| {
-                progress.beat(clock::uptime());
-                let why = why_not(at);
-                ready.set(why.is_none(), why.unwrap_or_default());
-            })
-        });
-        match lived {
-            Ok(()) => break,
-            Err(error) => {
-                tracing::warn!(task = spec.id(), %error, "the task is dropped and owned anew");
-                ready.set(false, error.to_string());
-            }
-        }
-        if !shell.pause(REOWN_WAIT) {
-            break;
-        }
-    }
-    progress.retire();
-    ready.retire();
+    shell.keep(&spec.id(), |vitals| {
+        let mut life = Life::begin(shell, &spec, place, Some(reached))?;
+        life.live(&mut |at| {
+            vitals.beat();
+            vitals.say(why_not(at).as_deref());
+        })
+    });
 }
 
 /// Makes everything as desired once. What is wrong with the organisation meanwhile is waited for.

@@ -12,6 +12,7 @@ use trunkline_processors::config::{self, ConfigProcessor};
 use trunkline_processors::conversation::{self, ConversationProcessor, Settings};
 use trunkline_processors::presence::{self, Authority, PresenceProcessor};
 use trunkline_processors::{Informed, Processor};
+use trunkline_schemas::raw::Stream;
 use trunkline_schemas::topics::{
     COMMAND_CONFIG, COMMAND_CONVERSATION, COMMAND_PRESENCE, DEAD_CONFIG, DEAD_CONVERSATION,
     DEAD_PRESENCE, RAW_AGENT, RAW_CONFIGDB, RAW_TLIB, STATE_CONFIG, STATE_CONVERSATION,
@@ -34,6 +35,7 @@ use super::{
     reporting, roster, sink,
 };
 use crate::admin::metrics::{Stage, Target};
+use crate::admin::roles::Role;
 use crate::clock;
 use crate::config::{AgentSource, Domain};
 use crate::log::kafka::KafkaConfig;
@@ -248,7 +250,8 @@ impl Engine {
     /// The presence definitions as the organisation has them.
     fn follow_definitions(&mut self, agents: &Agents) -> watch::Receiver<Presences> {
         let (told, known) = watch::channel(Presences::default());
-        let following = definitions::follow(self.shell.clone(), agents.outlet.clone(), told);
+        let shell = self.shell.of(Some(Role::Presence));
+        let following = definitions::follow(shell, agents.outlet.clone(), told);
         self.tasks.spawn_on(following, &agents.outlet.runtime);
         known
     }
@@ -276,7 +279,7 @@ impl Engine {
                 },
                 topic: voice.topic.clone(),
             };
-            let shell = self.shell.clone();
+            let shell = self.shell.of(Some(Role::Presence));
             let name = format!("voice-{}-{bridge}", domain.name);
             self.thread(name, &plan.outlet.runtime, move || consumer::run(&shell, &source))?;
         }
@@ -293,7 +296,8 @@ impl Engine {
         let is_here = |bridge: &String| plan.bridges.contains(bridge);
         let configured = domain.interaction_reporting.as_ref();
         if let Some(section) = configured.filter(|section| is_here(&section.bridge)) {
-            let reporting = reporting::start(&self.shell, domain, section, partition)?;
+            let shell = self.shell.of(Some(Role::Presence));
+            let reporting = reporting::start(&shell, domain, section, partition)?;
             self.tasks.spawn_on(reporting, &plan.outlet.runtime);
         }
         Ok(())
@@ -308,16 +312,17 @@ impl Engine {
     ) -> anyhow::Result<Vec<Watched>> {
         let mut watched = Vec::new();
         for config in links {
-            let log = Arc::clone(&self.shell.log);
+            let (log, role) = (Arc::clone(&self.shell.log), config.role);
             let writer = LogWriter::new(log, partition, &config.bridge, &config.link())?
                 .traced(self.shell.tracer.clone());
             let clock = Arc::new(clock::now_us);
-            let wanted = telling.wanted(config.role);
+            let wanted = telling.wanted(role);
             let mut bridge = Bridge::new(config, Box::new(writer), clock, Box::new(chance))?;
             if let Some(wanted) = wanted {
                 bridge = bridge.wanting(wanted);
             }
-            let condition = self.shell.health.condition(format!("link {}", bridge.link()));
+            let shell = self.shell.of(Some(role_of(role)));
+            let condition = shell.health.condition(format!("link {}", bridge.link()));
             watched.push((bridge.status(), condition));
             self.tasks.spawn_on(bridge.run(self.shell.stop.clone()), &plan.outlet.runtime);
         }
@@ -492,6 +497,14 @@ fn config_kind(place: config_sink::Place) -> Kind {
     };
     let (name, input, stage) = (config_sink::NAME, COMMAND_CONFIG, Stage::ConfigSink);
     Kind { name, input, stage, run: Box::new(run) }
+}
+
+/// Whose events a stream carries.
+const fn role_of(stream: Stream) -> Role {
+    match stream {
+        Stream::Call | Stream::Vq | Stream::Ext | Stream::Dn => Role::Conversation,
+        Stream::Stat | Stream::AgentState | Stream::Interaction => Role::Presence,
+    }
 }
 
 /// The raw topics a domain needs.

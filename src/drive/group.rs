@@ -10,7 +10,8 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use trunkline_schemas::{Offset, Partition, Topic};
 
-use super::{IDLE_WAIT, LOOP_LIMIT, REOWN_WAIT, Shell};
+use super::vitals::Vitals;
+use super::{IDLE_WAIT, Shell};
 use crate::admin::health::Condition;
 use crate::admin::metrics::{Stage, TaskGauges};
 use crate::clock::{self, Elapsed, Uptime};
@@ -67,48 +68,29 @@ impl Reached {
 
 /// Runs the tasks of a kind whose partitions are given to this process, until it stops.
 pub fn run(shell: &Shell, kind: &Arc<Kind>, runtime: &Handle) {
-    let name = format!("{} group", kind.name);
-    let progress = shell.health.watch(&name, LOOP_LIMIT, clock::uptime());
-    let ready = shell.health.condition(&name);
-    loop {
+    let shell = &shell.of(kind.stage.role());
+    shell.keep(&format!("{} group", kind.name), |vitals| {
         let mut tasks = Tasks { shell, kind, runtime, running: BTreeMap::new() };
-        let lived = be_member(&mut tasks, &mut || progress.beat(clock::uptime()), &ready);
-        drop(tasks);
-        match lived {
-            Ok(()) => break,
-            Err(error) => {
-                tracing::warn!(group = kind.name, %error, "the group is joined anew");
-                ready.set(false, error.to_string());
-            }
-        }
-        if !shell.pause(REOWN_WAIT) {
-            break;
-        }
-    }
-    progress.retire();
-    ready.retire();
+        be_member(&mut tasks, vitals)
+    });
 }
 
-fn be_member(
-    tasks: &mut Tasks<'_>,
-    beat: &mut dyn FnMut(),
-    ready: &Condition,
-) -> Result<(), LogError> {
+fn be_member(tasks: &mut Tasks<'_>, vitals: &Vitals) -> Result<(), LogError> {
     let Kind { name, input, .. } = **tasks.kind;
     let mut member = tasks.shell.log.join(name, input)?;
-    ready.set(false, "no partitions have been shared out yet");
+    vitals.say(Some("no partitions have been shared out yet"));
     let mut looked = Elapsed::start();
     while !tasks.shell.stop.is_cancelled() {
-        beat();
+        vitals.beat();
         match member.poll(IDLE_WAIT)? {
             Some(Change::Take(partitions)) => {
                 tracing::info!(group = name, ?partitions, "partitions taken");
                 partitions.iter().try_for_each(|partition| tasks.start(*partition))?;
-                ready.set(true, "");
+                vitals.say(None);
             }
             Some(Change::GiveUp) => {
                 tracing::info!(group = name, "partitions are shared out anew");
-                ready.set(false, "partitions are being shared out anew");
+                vitals.say(Some("partitions are being shared out anew"));
                 tasks.stop();
                 member.gave_up()?;
             }

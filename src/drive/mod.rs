@@ -15,6 +15,7 @@ use trunkline_schemas::{Outcome, Output, Partition, PresenceOutcome, Record, Top
 use self::group::Reached;
 use crate::admin::health::Health;
 use crate::admin::metrics::{self, Metrics, Stage};
+use crate::admin::roles::Role;
 use crate::log::{Layout, Log, LogError, Task};
 use crate::trace::Tracer;
 
@@ -36,6 +37,7 @@ pub mod roster;
 pub mod sink;
 mod synced;
 mod tail;
+mod vitals;
 
 /// Records of one step at most (reliability/KAFKA section 6).
 const STEP_RECORDS_MAX: usize = 2_000;
@@ -64,6 +66,12 @@ pub struct Shell {
 }
 
 impl Shell {
+    /// The same, for loops that concern one role.
+    fn of(&self, role: Option<Role>) -> Self {
+        let health = role.map_or_else(|| self.health.clone(), |role| self.health.of(role));
+        Self { health, ..self.clone() }
+    }
+
     /// How many partitions a topic has.
     pub fn partitions(&self, topic: Topic) -> u32 {
         self.layouts.iter().find(|l| l.topic == topic).map_or(1, |l| l.partitions)

@@ -11,9 +11,10 @@ use trunkline_schemas::{Offset, Partition, Record, Stored, Topic};
 
 use super::beginning::Beginning;
 use super::group::Reached;
+use super::vitals::Vitals;
 use super::{
-    IDLE_WAIT, LOOP_LIMIT, REOWN_WAIT, STEP_RECORDS_MAX, Shell, TaskError, count_outputs, point,
-    restore, wrap_state,
+    IDLE_WAIT, REOWN_WAIT, STEP_RECORDS_MAX, Shell, TaskError, count_outputs, point, restore,
+    wrap_state,
 };
 use crate::admin::metrics::{self, Stage};
 use crate::clock::{self, Elapsed};
@@ -50,37 +51,26 @@ pub struct Place<P> {
 pub fn run<P: Processor>(shell: &Shell, partition: Partition, place: &Place<P>, reached: &Reached) {
     let Place { name, input, state, .. } = *place;
     let spec = TaskSpec { name, input, partition, state };
-    let progress = shell.health.watch(spec.id(), LOOP_LIMIT, clock::uptime());
-    let ready = shell.health.condition(spec.id());
     let mut poisoned = BTreeSet::new();
-    loop {
-        let Some(processor) = (place.make)(partition) else {
+    shell.keep(&spec.id(), |vitals| {
+        let processor = loop {
+            if let Some(processor) = (place.make)(partition) {
+                break processor;
+            }
             // Until the group gives it to one that knows its domain, or this process is the same.
-            progress.beat(clock::uptime());
-            ready.set(false, UNKNOWN_DOMAIN);
-            if shell.pause(REOWN_WAIT) {
-                continue;
+            vitals.beat();
+            vitals.say(Some(UNKNOWN_DOMAIN));
+            if !shell.pause(REOWN_WAIT) {
+                return Ok(());
             }
-            break;
         };
-        let mut life = Life { shell, spec: &spec, place, reached, poisoned: &poisoned };
-        let beat = &mut || progress.beat(clock::uptime());
-        match life.live(processor, beat, &|holds, why| ready.set(holds, why)) {
-            Ok(()) => break,
-            Err(error) => {
-                tracing::warn!(task = spec.id(), %error, "the task is dropped and owned anew");
-                ready.set(false, error.to_string());
-                if let TaskError::Panicked(offset) = error {
-                    poisoned.insert(offset);
-                }
-            }
+        let mut life = Life { shell, spec: &spec, place, reached, poisoned: &poisoned, vitals };
+        let lived = life.live(processor);
+        if let Err(TaskError::Panicked(offset)) = lived {
+            poisoned.insert(offset);
         }
-        if !shell.pause(REOWN_WAIT) {
-            break;
-        }
-    }
-    progress.retire();
-    ready.retire();
+        lived
+    });
 }
 
 /// One ownership of the task.
@@ -91,26 +81,22 @@ struct Life<'a, P> {
     reached: &'a Reached,
     /// Offsets of records on which the processor failed as a whole: they are buried unread.
     poisoned: &'a BTreeSet<Offset>,
+    vitals: &'a Vitals,
 }
 
 impl<P: Processor> Life<'_, P> {
-    fn live(
-        &mut self,
-        mut processor: P,
-        beat: &mut dyn FnMut(),
-        ready: &dyn Fn(bool, &str),
-    ) -> Result<(), TaskError> {
+    fn live(&mut self, mut processor: P) -> Result<(), TaskError> {
         let mut task = self.shell.log.own(self.spec)?;
         let Place { stage, dead, keys, .. } = *self.place;
         self.restore(task.as_mut(), &mut processor)?;
-        if !self.begin(task.as_mut(), &mut processor, beat, ready)? {
+        if !self.begin(task.as_mut(), &mut processor)? {
             return Ok(());
         }
         self.reached.tell(task.position(), None);
-        ready(true, "");
+        self.vitals.say(None);
         let mut noticed = processor.noticed();
         while !self.shell.stop.is_cancelled() {
-            beat();
+            self.vitals.beat();
             let records = task.poll(STEP_RECORDS_MAX, IDLE_WAIT)?;
             let ([first, .., last] | [first @ last]) = records.as_slice() else { continue };
             let next = last.offset + 1;
@@ -157,18 +143,12 @@ impl<P: Processor> Life<'_, P> {
     }
 
     /// Waits for what the processor needs to begin; `false`: the process stops.
-    fn begin(
-        &self,
-        task: &mut dyn Task,
-        processor: &mut P,
-        beat: &mut dyn FnMut(),
-        ready: &dyn Fn(bool, &str),
-    ) -> Result<bool, TaskError> {
+    fn begin(&self, task: &mut dyn Task, processor: &mut P) -> Result<bool, TaskError> {
         let Some(beginning) = &self.place.beginning else { return Ok(true) };
         let place = (self.place.input, self.spec.partition);
         let has_begun = beginning.wait(self.shell, place, processor, &mut |why| {
-            beat();
-            ready(false, why);
+            self.vitals.beat();
+            self.vitals.say(Some(why));
         })?;
         let effects = processor.drain();
         if has_begun && !effects.state.is_empty() {

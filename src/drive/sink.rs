@@ -15,8 +15,8 @@ use trunkline_sinks::{Allowance, Answer, GenesysCloud, Rules, Sink, SinkConfig};
 
 use super::group::Reached;
 use super::{
-    IDLE_WAIT, LOOP_LIMIT, REOWN_WAIT, STEP_RECORDS_MAX, Shell, TaskError, chance, count_outputs,
-    point, restore, wrap_state,
+    IDLE_WAIT, STEP_RECORDS_MAX, Shell, TaskError, chance, count_outputs, point, restore,
+    wrap_state,
 };
 use crate::admin::metrics::{self, Delivered, Stage, Target};
 use crate::clock::{self, Elapsed};
@@ -92,29 +92,13 @@ pub fn run<R: Sent>(shell: &Shell, partition: Partition, place: &Place<R>, reach
     let Place { input, state, .. } = *place;
     let spec = TaskSpec { name: R::STAGE, input, partition, state };
     let _turns = place.outlet.own(partition);
-    let progress = shell.health.watch(spec.id(), LOOP_LIMIT, clock::uptime());
-    let ready = shell.health.condition(spec.id());
-    loop {
-        let lived = Life::begin(shell, &spec, place, reached).and_then(|mut life| {
-            ready.set(true, "");
-            life.live(&mut |blocked| {
-                progress.beat(clock::uptime());
-                ready.set(blocked.is_none(), blocked.unwrap_or_default());
-            })
-        });
-        match lived {
-            Ok(()) => break,
-            Err(error) => {
-                tracing::warn!(task = spec.id(), %error, "the task is dropped and owned anew");
-                ready.set(false, error.to_string());
-            }
-        }
-        if !shell.pause(REOWN_WAIT) {
-            break;
-        }
-    }
-    progress.retire();
-    ready.retire();
+    shell.keep(&spec.id(), |vitals| {
+        let mut life = Life::begin(shell, &spec, place, reached)?;
+        life.live(&mut |blocked| {
+            vitals.beat();
+            vitals.say(blocked);
+        })
+    });
 }
 
 /// An answer on its way back to the loop.

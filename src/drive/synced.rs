@@ -16,8 +16,9 @@ use trunkline_sinks::config::memory::{META, Meta};
 
 use super::links::{Listened, Telling};
 use super::tail::Tail;
-use super::{LOOP_LIMIT, Shell, TaskError, announce, unwrap_state};
-use crate::clock;
+use super::vitals::Vitals;
+use super::{Shell, TaskError, announce, unwrap_state};
+use crate::admin::health::Synced;
 use crate::log::Log;
 
 /// Between two looks.
@@ -88,24 +89,28 @@ impl Follower {
 
     /// Runs until the process stops.
     pub(super) fn run(mut self) {
-        let progress = self.shell.health.watch(CONDITION, LOOP_LIMIT, clock::uptime());
-        let ready = self.shell.health.condition(CONDITION);
+        let vitals = Vitals::new(&self.shell, CONDITION);
         loop {
-            progress.beat(clock::uptime());
+            vitals.beat();
             match self.look() {
-                Ok(()) if self.known.is_synced => ready.set(true, ""),
-                Ok(()) => ready.set(false, "the first synchronisation has not succeeded yet"),
+                Ok(()) => {
+                    let synced = self.known.synced();
+                    let waits = "the first synchronisation has not succeeded yet";
+                    vitals.say(synced.is_none().then_some(waits));
+                    if let Some(synced) = synced {
+                        self.shell.health.tell_synced(synced);
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(%error, "the directory cannot be announced yet");
-                    ready.set(false, error.to_string());
+                    vitals.say(Some(&error.to_string()));
                 }
             }
             if !self.shell.pause(LOOK) {
                 break;
             }
         }
-        progress.retire();
-        ready.retire();
+        vitals.retire();
     }
 
     fn look(&mut self) -> Result<(), TaskError> {
@@ -135,7 +140,7 @@ impl Follower {
     }
 
     fn announce(&self, told: &Told) -> Result<(), TaskError> {
-        if !self.known.is_synced {
+        if self.known.synced().is_none() {
             return Ok(());
         }
         let directory = self.known.directory(&told.addition);
@@ -168,7 +173,9 @@ struct Known {
     state: Tail,
     rows: BTreeMap<Vec<u8>, DirectoryRow>,
     names: BTreeMap<Vec<u8>, Names>,
-    is_synced: bool,
+    meta: Meta,
+    /// When the config sink wrote last what it knows, milliseconds since 1970.
+    written_ms: i64,
     /// Something is new since it was last asked.
     is_changed: bool,
 }
@@ -181,19 +188,23 @@ impl Known {
             state: Tail::new(STATE_CONFIG_SINK, 0, 0),
             rows: BTreeMap::new(),
             names: BTreeMap::new(),
-            is_synced: false,
+            meta: Meta::default(),
+            written_ms: 0,
             is_changed: false,
         }
     }
 
     /// Reads on.
     fn read(&mut self, log: &dyn Log) -> Result<(), TaskError> {
-        let Self { directory, commands, state, rows, names, is_synced, is_changed } = self;
+        let Self { directory, commands, state, rows, names, meta, written_ms, is_changed } = self;
         // The state before the rows: all rows were written before the state said so.
         state.read(log, &mut |stored| {
-            let is_news = !*is_synced && is_sync_done(&stored);
-            *is_synced |= is_news;
-            *is_changed |= is_news;
+            *written_ms = stored.append_time_ms;
+            if let Some(now) = self::meta(&stored) {
+                // Once is for ever: whatever is not as desired now is being made so.
+                *is_changed |= now.is_synced && !meta.is_synced;
+                *meta = Meta { is_synced: now.is_synced || meta.is_synced, ..now };
+            }
         })?;
         directory.read(log, &mut |stored| {
             *is_changed = true;
@@ -204,6 +215,12 @@ impl Known {
             take(names, stored, self::names);
         })?;
         Ok(())
+    }
+
+    /// The configuration, once everything was as desired.
+    fn synced(&self) -> Option<Synced> {
+        let Meta { org, is_synced } = &self.meta;
+        is_synced.then(|| Synced { org: org.clone(), at_ms: self.written_ms })
     }
 
     fn listened(&self) -> Listened {
@@ -286,12 +303,12 @@ fn names(value: &[u8]) -> Option<Names> {
     }
 }
 
-/// Whether a row of the config sink says that everything was as desired once.
-fn is_sync_done(stored: &Stored) -> bool {
-    let Some(value) = stored.record.value.as_deref() else { return false };
+/// What the config sink knows of the whole, where a row of it says so.
+fn meta(stored: &Stored) -> Option<Meta> {
+    let value = stored.record.value.as_deref()?;
     if stored.record.key != META.as_bytes() {
-        return false;
+        return None;
     }
-    let body = unwrap_state(&stored.record.key, value).ok();
-    body.and_then(|body| serde_json::from_slice::<Meta>(&body).ok()).is_some_and(|it| it.is_synced)
+    let body = unwrap_state(&stored.record.key, value).ok()?;
+    serde_json::from_slice(&body).ok()
 }

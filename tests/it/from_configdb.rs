@@ -16,7 +16,7 @@ use trunkline_schemas::codec::{self, DirectoryValue};
 use trunkline_schemas::topics::{DIRECTORY, RAW_AGENT, RAW_TLIB};
 use trunkline_schemas::{DirectoryRow, RawEvent, RawKind};
 use trunkline_sim::engage::EngageConfig;
-use trunkline_sim::gc::{Fault, FaultPlan, FaultRule, GcSim};
+use trunkline_sim::gc::{Fault, FaultPlan, FaultRule, GcSim, ORGANIZATION_ID};
 
 use super::config_sync::{HELD, PARTITIONS, held, organisation, records};
 use super::postgres::{self, Sample};
@@ -131,9 +131,23 @@ async fn the_organisation_ends_as_worked_out_and_follows_the_database() {
     let org = organisation(FaultPlan::default()).await;
     let dir = tempfile::tempdir().expect("a directory");
     prepare(dir.path(), &sample, &org, "");
-    let (program, admin) = run(dir.path(), "first", None).await;
+    let (mut program, admin) = run(dir.path(), "first", None).await;
+    let config = program.address("role=\"config\" address=").await;
     until("everything is there", MAX, || held(&org) == HELD).await;
     until("it is ready", MAX, || is_synced(admin)).await;
+    until("the configuration is well", MAX, || {
+        get(config, "/health").is_some_and(|it| it.0 == 200)
+    })
+    .await;
+    let (answered, text) = get(config, "/status").expect("it answers");
+    let status: Value = serde_json::from_str(&text).expect("JSON");
+    let sync = &status["data"]["syncStatus"];
+    assert_eq!((answered, &sync["status"]), (200, &Value::from("Success")), "{status}");
+    let message = format!(
+        "Latest database updates for orgId:{ORGANIZATION_ID} have been successfully processed on {}",
+        sync["timeStamp"].as_str().expect("a time")
+    );
+    assert_eq!(status["status"]["message"], Value::from(message));
 
     // An agent is added, one leaves, and one that left is created again.
     let person = |dbid: i64, employee: &str, name: &str| {

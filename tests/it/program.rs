@@ -220,6 +220,8 @@ pub(super) fn example_config(sip: SocketAddr, org: SocketAddr) -> String {
     let (pair, url) = (format!("[\"{sip}\"]"), format!("\"http://{org}\""));
     let changes = [
         ("\"127.0.0.1:3650\"", "\"127.0.0.1:0\""),
+        ("\"127.0.0.1:3630\"", "\"127.0.0.1:0\""),
+        ("\"127.0.0.1:3640\"", "\"127.0.0.1:0\""),
         ("\"directory.example.json\"", "\"directory.json\""),
         ("[\"sip1.example:8000/sip1b.example:8000\"]", &pair),
         ("[\"sip2.example:8000/sip2b.example:8000\"]", &pair),

@@ -40,6 +40,7 @@ pub use check::{Invariant, Violation};
 pub use faults::{Fault, FaultPlan, FaultRule, When};
 pub use holdings::{Code, Counts, Holdings, Queue, Role, Skill, Source, User};
 pub use ledger::{EventOutcome, EventRecord, RequestRecord, Summary};
+pub use org::ORGANIZATION_ID;
 
 /// What kind of organisation to simulate.
 #[derive(Clone, Debug)]

@@ -23,7 +23,8 @@ use crate::truth::{Told, UserHistory};
 pub(super) const EVENTS_PATH: &str = "/api/v2/events/conversations";
 
 /// Id of the organisation.
-const ORGANIZATION_ID: &str = "5e0c9a3c-8f5c-4e8e-9d5f-2f5b1d0c7a11";
+/// Id of the simulated organisation.
+pub const ORGANIZATION_ID: &str = "5e0c9a3c-8f5c-4e8e-9d5f-2f5b1d0c7a11";
 
 /// A request, as much of it as matters.
 #[derive(Clone, Debug, Default)]

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use trunkline::admin::health::Health;
 use trunkline::admin::metrics::Metrics;
+use trunkline::admin::roles::Role;
 use trunkline::admin::{self, Shown};
 use trunkline::clock;
 use trunkline::drive::Shell;
@@ -174,12 +175,13 @@ async fn a_tool_that_is_not_ours_decodes_what_the_built_in_registry_describes() 
         Err(why) => return skip(test, "TRUNKLINE_REQUIRE_PYTHON", &why),
     };
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let listener = admin::bind(SocketAddr::from(ANYWHERE)).await.expect("a free port");
+    let listener =
+        admin::bind(Role::Conversation, SocketAddr::from(ANYWHERE)).await.expect("a free port");
     let url = format!("http://{}/registry", listener.local_addr().expect("it is bound"));
     let metrics = Metrics::install().expect("nobody else records here");
     let shown = Shown { health: Health::new(), metrics, config: String::new() };
     let stop = CancellationToken::new();
-    tokio::spawn(admin::serve(listener, shown, stop.clone()));
+    tokio::spawn(admin::serve(vec![(Role::Conversation, listener)], shown, stop.clone()));
     let state = StateValue { version: 1, body: b"{\"calls\":2}".to_vec() };
     let value = codec::encode(&state).expect("it has a schema");
     let lines = format!("{STATE_BRIDGE} {}\n", hex(&value));
