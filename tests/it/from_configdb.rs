@@ -11,26 +11,30 @@ use std::time::Duration;
 use serde_json::Value;
 use trunkline::clock;
 use trunkline::drive::rehearsal::{Directory, Rehearsal, Script};
+use trunkline::log::Log;
 use trunkline::log::embedded::Embedded;
 use trunkline_schemas::codec::{self, DirectoryValue};
 use trunkline_schemas::topics::{DIRECTORY, RAW_AGENT, RAW_TLIB};
-use trunkline_schemas::{DirectoryRow, RawEvent, RawKind};
+use trunkline_schemas::{DirectoryRow, RawEvent, RawKind, Topic};
 use trunkline_sim::engage::EngageConfig;
 use trunkline_sim::gc::{Fault, FaultPlan, FaultRule, GcSim, ORGANIZATION_ID};
 
 use super::config_sync::{HELD, PARTITIONS, held, organisation, records};
+use super::kafka::broker::{Broker, open};
 use super::postgres::{self, Sample};
 use super::program::{Server, get};
 use super::running::until;
 
+/// The log in the directory of the program.
+const EMBEDDED: &str = "[log.embedded]\npath = \"log\"\n";
 /// How long anything may take.
 const MAX: Duration = Duration::from_mins(2);
 
 /// The files of a program in a directory.
-fn prepare(dir: &Path, sample: &Sample, org: &GcSim, more: &str) {
+fn prepare(dir: &Path, sample: &Sample, org: &GcSim, log: &str, more: &str) {
     let database = &sample.settings.database;
     let config = format!(
-        "[admin]\nlisten = \"127.0.0.1:0\"\n[log.embedded]\npath = \"log\"\n\
+        "[admin]\nlisten = \"127.0.0.1:0\"\n{log}\
          [topics]\nconversation_partitions = {PARTITIONS}\n\
          [[domain]]\nname = \"main\"\n[[domain.site]]\nname = \"one\"\n\
          voice_server_call = [\"127.0.0.1:9\"]\nvoice_server_vq = [\"127.0.0.1:9\"]\n\
@@ -83,11 +87,15 @@ fn is_synced(admin: SocketAddr) -> bool {
     !tasks.iter().any(|task| missing.contains(task))
 }
 
-/// The rows of agents in the topic `directory` of a log that nobody uses: user ids by employee.
-fn agents(dir: &Path) -> BTreeMap<String, String> {
-    let log = Embedded::open(&dir.join("log"), Arc::new(clock::now_ms)).expect("the log is free");
+/// The embedded log that nobody uses any more.
+fn embedded(dir: &Path) -> Arc<dyn Log> {
+    Embedded::open(&dir.join("log"), Arc::new(clock::now_ms)).expect("the log is free")
+}
+
+/// The rows of agents in the topic `directory`: user ids by employee.
+fn agents(log: &dyn Log) -> BTreeMap<String, String> {
     let mut rows = BTreeMap::new();
-    for record in records(log.as_ref(), DIRECTORY) {
+    for record in records(log, DIRECTORY) {
         let value = record.value.map(|value| codec::decode::<DirectoryValue>(&value));
         match value.map(|value| value.expect("a row").row) {
             Some(row) => drop(rows.insert(record.key, row)),
@@ -106,10 +114,9 @@ fn agents(dir: &Path) -> BTreeMap<String, String> {
 }
 
 /// What was announced last to the processors of a raw topic: user ids by employee.
-fn announced(dir: &Path, topic: trunkline_schemas::Topic) -> BTreeMap<String, String> {
-    let log = Embedded::open(&dir.join("log"), Arc::new(clock::now_ms)).expect("the log is free");
+fn announced(log: &dyn Log, topic: Topic) -> BTreeMap<String, String> {
     let mut agents = BTreeMap::new();
-    for record in records(log.as_ref(), topic) {
+    for record in records(log, topic) {
         let value = record.value.expect("a raw event");
         let raw: RawEvent = codec::decode(&value).expect("a raw event");
         if raw.kind == RawKind::DirectoryStart {
@@ -130,7 +137,7 @@ async fn the_organisation_ends_as_worked_out_and_follows_the_database() {
     let sample = server.sample().await;
     let org = organisation(FaultPlan::default()).await;
     let dir = tempfile::tempdir().expect("a directory");
-    prepare(dir.path(), &sample, &org, "");
+    prepare(dir.path(), &sample, &org, EMBEDDED, "");
     let (mut program, admin) = run(dir.path(), "first", None).await;
     let config = program.address("role=\"config\" address=").await;
     until("everything is there", MAX, || held(&org) == HELD).await;
@@ -176,7 +183,7 @@ async fn the_organisation_ends_as_worked_out_and_follows_the_database() {
     until("the agent is created again", MAX, || user("new.one") == Some(again.clone())).await;
     program.stop().await;
 
-    let rows = agents(dir.path());
+    let rows = agents(embedded(dir.path()).as_ref());
     assert_eq!((rows.len(), rows.get("E1902"), rows.get("E1901")), (10, Some(&id), None));
     // A second start without changes: the processors have what the topic has, and 0 writes.
     let writes = org.holdings().counts.writes;
@@ -185,8 +192,9 @@ async fn the_organisation_ends_as_worked_out_and_follows_the_database() {
     let (_, metrics) = get(admin, "/metrics").expect("it answers");
     assert!(metrics.contains("trunkline_configdb_polls_total{outcome=\"told\"}"), "{metrics}");
     program.stop().await;
+    let log = embedded(dir.path());
     for topic in [RAW_TLIB, RAW_AGENT] {
-        assert_eq!(announced(dir.path(), topic), rows, "{topic}");
+        assert_eq!(announced(log.as_ref(), topic), rows, "{topic}");
     }
     assert_eq!((org.holdings().counts.writes, org.holdings().counts.refused), (writes, 0));
 }
@@ -198,7 +206,7 @@ async fn a_database_that_is_away_and_a_mass_deletion_are_said_and_stop_nothing()
     let reader = sample.settings.database.user.clone();
     let org = organisation(FaultPlan::default()).await;
     let dir = tempfile::tempdir().expect("a directory");
-    prepare(dir.path(), &sample, &org, "");
+    prepare(dir.path(), &sample, &org, EMBEDDED, "");
     sample.execute(&format!("ALTER ROLE {reader} NOLOGIN")).await;
     let (program, admin) = run(dir.path(), "first", None).await;
     let said = |text: &str| missing(admin).contains(text);
@@ -232,7 +240,7 @@ async fn a_database_that_is_away_and_a_mass_deletion_are_said_and_stop_nothing()
     assert_eq!(held(&org), HELD, "nothing of it is taken over");
     program.stop().await;
 
-    prepare(dir.path(), &sample, &org, &format!("approved_digest = \"{digest}\"\n"));
+    prepare(dir.path(), &sample, &org, EMBEDDED, &format!("approved_digest = \"{digest}\"\n"));
     let (program, admin) = run(dir.path(), "second", None).await;
     let active = || org.holdings().users.into_values().filter(|user| user.active).count();
     until("what was approved is done", MAX, || active() == 2 && is_synced(admin)).await;
@@ -253,7 +261,7 @@ async fn a_program_killed_on_the_way_goes_on_where_it_was() {
     ] {
         let org = organisation(FaultPlan::default()).await;
         let dir = tempfile::tempdir().expect("a directory");
-        prepare(dir.path(), &sample, &org, "");
+        prepare(dir.path(), &sample, &org, EMBEDDED, "");
         let (mut held_there, _) = run(dir.path(), "killed", Some(point)).await;
         until(point, MAX, || {
             held_there.assert_alive();
@@ -265,9 +273,35 @@ async fn a_program_killed_on_the_way_goes_on_where_it_was() {
         until(point, MAX, || held(&org) == HELD && is_synced(admin)).await;
         program.stop().await;
         assert_eq!(org.holdings().counts.refused, 0, "{point}");
-        let rows = agents(dir.path());
-        assert_eq!((rows.len(), announced(dir.path(), RAW_TLIB)), (9, rows), "{point}");
+        let log = embedded(dir.path());
+        let rows = agents(log.as_ref());
+        assert_eq!((rows.len(), announced(log.as_ref(), RAW_TLIB)), (9, rows), "{point}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_kafka_another_process_goes_on_where_one_was_killed() {
+    let Some(server) = postgres::server() else { return };
+    let Some(broker) = Broker::start("the configuration on Kafka", "") else { return };
+    let log = open(&broker, "");
+    let sample = server.sample().await;
+    let org = organisation(FaultPlan::default()).await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let kafka = format!("[log.kafka]\nbrokers = [{:?}]\nreplication = 1\n", broker.address());
+    prepare(dir.path(), &sample, &org, &kafka, "");
+    let (mut first, _) = run(dir.path(), "first", Some("config_sink.after_ask@20")).await;
+    until("the first is in the middle of it", MAX, || {
+        first.assert_alive();
+        dir.path().join("held").exists()
+    })
+    .await;
+    let (second, admin) = run(dir.path(), "second", None).await;
+    drop(first); // kill -9
+    until("the second has done the rest", MAX, || held(&org) == HELD && is_synced(admin)).await;
+    second.stop().await;
+    assert_eq!(org.holdings().counts.refused, 0);
+    let rows = agents(log.as_ref());
+    assert_eq!((rows.len(), announced(log.as_ref(), RAW_TLIB)), (9, rows));
 }
 
 #[tokio::test(flavor = "multi_thread")]
