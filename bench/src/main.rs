@@ -19,6 +19,10 @@ mod place;
 use measure::{merge, round};
 use place::Place;
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures Trunkline.
 #[derive(Parser)]
 struct Args {

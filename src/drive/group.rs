@@ -49,6 +49,11 @@ struct Told {
 }
 
 impl Reached {
+    /// That of a task that has not begun.
+    pub fn new(gauges: TaskGauges) -> Self {
+        Self { gauges, told: Mutex::default() }
+    }
+
     /// The position as committed, and when the oldest record was appended that has been read and
     /// not been dealt with (milliseconds since 1970).
     pub fn tell(&self, position: Offset, oldest_ms: Option<i64>) {
@@ -132,7 +137,7 @@ impl Tasks<'_> {
         let stop = self.shell.stop.child_token();
         let shell = Shell { stop: stop.clone(), ..self.shell.clone() };
         let gauges = shell.metrics.task(kind.stage, kind.input, partition);
-        let reached = Arc::new(Reached { gauges, told: Mutex::default() });
+        let reached = Arc::new(Reached::new(gauges));
         let (told, runtime) = (Arc::clone(&reached), self.runtime.clone());
         let body = move || {
             let _entered = runtime.enter();

@@ -216,3 +216,79 @@ fn count_noticed(
     }
     *before = now;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use tokio_util::sync::CancellationToken;
+    use trunkline_processors::conversation::{self, ConversationProcessor, Settings};
+    use trunkline_schemas::topics::{DEAD_CONVERSATION, RAW_TLIB, STATE_CONVERSATION};
+
+    use super::*;
+    use crate::admin::health::{Health, Missing};
+    use crate::admin::metrics::Metrics;
+    use crate::log::Log;
+    use crate::log::embedded::Embedded;
+    use crate::topology;
+    use crate::trace::Tracer;
+
+    /// How long anything may take.
+    const MAX: Duration = Duration::from_secs(30);
+
+    fn until(what: &str, mut holds: impl FnMut() -> bool) {
+        let watch = Elapsed::start();
+        while !holds() {
+            assert!(watch.time() < MAX, "{what}: not within {} s", MAX.as_secs());
+            std::thread::yield_now();
+        }
+    }
+
+    /// In a rolling restart that adds a domain, a process of before may be given its partition.
+    #[test]
+    fn the_partition_of_an_unknown_domain_is_left_alone_and_said_until_it_is_known() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let log = Embedded::open(directory.path(), Arc::new(clock::now_ms)).expect("a log");
+        let layouts = topology::layouts(1, 1);
+        log.ensure(&layouts).expect("topics are made");
+        let shell = Shell {
+            log,
+            health: Health::new(),
+            metrics: Metrics::install().expect("metrics are ours"),
+            stop: CancellationToken::new(),
+            layouts: Arc::new(layouts),
+            tracer: Tracer::default(),
+        };
+        let is_known = Arc::new(AtomicBool::new(false));
+        let known = Arc::clone(&is_known);
+        let place = Place {
+            name: "conversation",
+            input: RAW_TLIB,
+            state: STATE_CONVERSATION,
+            dead: DEAD_CONVERSATION,
+            stage: Stage::Conversation,
+            make: Box::new(move |_| {
+                let known = known.load(Ordering::SeqCst);
+                known.then(|| ConversationProcessor::new("late", Settings::default()))
+            }),
+            keys: |processor| processor.counters().conversations,
+            beginning: None,
+            dead_letter: conversation::dead_letter,
+        };
+        let gauges = shell.metrics.task(Stage::Conversation, RAW_TLIB, 0);
+        let reached = Reached::new(gauges);
+        std::thread::scope(|scope| {
+            let task = scope.spawn(|| run(&shell, 0, &place, &reached));
+            let said =
+                Missing { condition: "conversation-0".to_owned(), why: UNKNOWN_DOMAIN.to_owned() };
+            until("it is said", || shell.health.missing() == [said.clone()]);
+            is_known.store(true, Ordering::SeqCst);
+            until("it is ready", || shell.health.missing().is_empty());
+            shell.stop.cancel();
+            task.join().expect("it ends");
+        });
+        assert_eq!(shell.health.conditions(), Vec::<String>::new(), "it ended as it should");
+    }
+}

@@ -1,7 +1,8 @@
 //! The handles of the embedded log: a writer for bridges and the owner of a task.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use trunkline_schemas::{Offset, Output, Record, Stored};
@@ -10,6 +11,9 @@ use super::frame::{self, Place};
 use super::writer::Job;
 use super::{Inner, Owner, lock};
 use crate::log::{Appender, LogError, RESTORE_SAID, Step, Task, TaskSpec};
+
+/// Parts of the state that may be read ahead of who restores it.
+const RESTORE_AHEAD: usize = 4;
 
 /// Writes records that belong to no task.
 pub(super) struct Writer {
@@ -66,6 +70,41 @@ impl Owned {
     }
 }
 
+/// Some keys of the state and their newest values.
+struct Found {
+    rows: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Records read so far.
+    read: u64,
+}
+
+/// Reads the newest value of each key, while whoever takes them restores others: this costs about
+/// as much as that.
+fn newest(
+    inner: &Inner,
+    generation: u64,
+    place: Place,
+    found: SyncSender<Found>,
+) -> Result<(), LogError> {
+    // Hundreds of thousands of keys that begin alike: comparing them would be half the work.
+    let mut seen = HashSet::<Vec<u8>>::new();
+    let (mut rows, mut read) = (Vec::new(), 0);
+    inner.backwards(generation, place, &mut |record| {
+        read += 1;
+        if !seen.contains(record.key) {
+            seen.insert(record.key.to_vec());
+            if let Some(value) = record.value {
+                rows.push((record.key.to_vec(), value.to_vec()));
+            }
+        }
+        if read % RESTORE_SAID == 0 {
+            // Where nobody takes them any more, a panic is on its way up.
+            let _ = found.send(Found { rows: std::mem::take(&mut rows), read });
+        }
+    })?;
+    let _ = found.send(Found { rows, read });
+    Ok(())
+}
+
 impl Task for Owned {
     fn position(&self) -> Offset {
         self.owner.position
@@ -79,21 +118,18 @@ impl Task for Owned {
         let place = (self.spec.state, self.spec.partition);
         let head = lock(&self.inner.heads).checked(Some(self.generation), place)?;
         let all = u64::try_from(head.end - head.start).unwrap_or_default();
-        let (mut seen, mut given, mut read) = (BTreeSet::<Vec<u8>>::new(), 0, 0);
         left(all);
-        self.inner.backwards(self.generation, place, &mut |record| {
-            read += 1;
-            if read % RESTORE_SAID == 0 {
+        let (found, taken) = sync_channel(RESTORE_AHEAD);
+        let mut given = 0;
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| newest(&self.inner, self.generation, place, found));
+            for Found { rows, read } in taken {
                 // What was compacted away is in the bounds and not read.
                 left(all.saturating_sub(read));
+                given += rows.len() as u64;
+                rows.into_iter().for_each(|(key, value)| each(key, value));
             }
-            if !seen.contains(record.key) {
-                seen.insert(record.key.to_vec());
-                if let Some(value) = record.value {
-                    given += 1;
-                    each(record.key.to_vec(), value.to_vec());
-                }
-            }
+            reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })?;
         left(0);
         Ok(given)

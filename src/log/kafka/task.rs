@@ -1,6 +1,6 @@
 //! The owner of a task: a transactional producer, and a consumer that reads where it is told.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -191,7 +191,8 @@ impl Task for Owned {
         let place = (self.spec.state, self.spec.partition);
         // The end as of now: this owner is the only one who can move it.
         let Bounds { start, end } = self.inner.bounds(place.0, place.1)?;
-        let (mut newest, mut read) = (BTreeMap::new(), 0);
+        // Whoever restores takes keys in any order.
+        let (mut newest, mut read) = (HashMap::new(), 0);
         if start < end {
             let scanned = self.inner.scan(place, (start, end), &mut |stored| {
                 if read % RESTORE_SAID == 0 {
