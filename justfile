@@ -11,6 +11,10 @@ demo *args:
 test filter="":
     cargo test --workspace {{ filter }}
 
+# Run the tests on an Apache Kafka in a container
+test-containers *args:
+    cargo run --manifest-path tests/containers/Cargo.toml -- {{ args }}
+
 # The lints, as .ci/run wants them
 lint:
     cargo clippy --workspace --all-targets -- -D warnings

@@ -119,6 +119,7 @@ impl Health {
     }
 
     /// The same registry, for what concerns one role.
+    #[must_use]
     pub fn of(&self, role: Role) -> Self {
         Self { registry: Arc::clone(&self.registry), role: Some(role) }
     }

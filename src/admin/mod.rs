@@ -84,8 +84,8 @@ pub async fn bind(role: Role, address: SocketAddr) -> Result<TcpListener, BindEr
     TcpListener::bind(address).await.map_err(|source| BindError { key, address, source })
 }
 
-/// Answers at the listeners of these roles until `stop` is cancelled; open connections are cut then,
-/// since a probe can ask again.
+/// Answers at the listeners of these roles until `stop` is cancelled; open connections are cut
+/// then, since a probe can ask again.
 ///
 /// # Errors
 /// A listener failed.

@@ -50,14 +50,14 @@ impl Role {
 pub(super) fn health(health: &Health, role: Role, now: Uptime) -> (bool, Value) {
     let conditions = health.dependencies(role).into_iter().map(|it| (it.name, it.why_not));
     let stuck = health.loops_of(role, now).into_iter().filter(|state| !state.live);
-    let dependencies: Vec<_> = conditions.chain(stuck.map(of_stuck)).collect();
+    let dependencies: Vec<_> = conditions.chain(stuck.map(|state| of_stuck(&state))).collect();
     let is_well = dependencies.iter().all(|(_, why_not)| why_not.is_none());
     let dependencies: Vec<Value> = dependencies.into_iter().map(dependency).collect();
     let word = word(is_well);
     (is_well, json!({ "status": word, "role": role.name(), "dependencies": dependencies }))
 }
 
-fn of_stuck(state: LoopState) -> (String, Option<String>) {
+fn of_stuck(state: &LoopState) -> (String, Option<String>) {
     let why = if state.ended {
         "it ended unexpectedly".to_owned()
     } else {

@@ -80,10 +80,6 @@ async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
     let health = Health::new();
     let metrics = Metrics::install()?;
     let listeners = listeners(config).await?;
-    for (role, listener) in &listeners {
-        let (role, address) = (role.name(), listener.local_addr()?);
-        tracing::info!(role, %address, "answers /health, /status and /metrics");
-    }
     let admin_address = listeners[0].1.local_addr()?;
     let redacted = config.redacted_toml();
     let shown = Shown { health: health.clone(), metrics: metrics.clone(), config: redacted };
@@ -160,7 +156,11 @@ async fn listeners(config: &Config) -> Result<Vec<(Role, TcpListener)>, BindErro
     }
     let mut listeners = Vec::new();
     for (role, address) in roles {
-        listeners.push((role, admin::bind(role, address).await?));
+        let listener = admin::bind(role, address).await?;
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(role = role.name(), %address, "answers /health, /status and /metrics");
+        }
+        listeners.push((role, listener));
     }
     Ok(listeners)
 }

@@ -157,8 +157,8 @@ struct Life<'a> {
     reconciler: Reconciler,
     /// Next input record to read.
     position: Offset,
-    /// Where the input ended when this life began: nothing is concluded before all of it is read.
-    end: Offset,
+    /// Whether the end of the input has been reached: nothing is concluded before.
+    is_caught_up: bool,
     dead: Vec<trunkline_schemas::Record>,
     committed: Elapsed,
 }
@@ -171,7 +171,6 @@ impl<'a> Life<'a> {
         reached: Option<&'a Reached>,
     ) -> Result<Self, TaskError> {
         let mut task = shell.log.own(spec)?;
-        let end = shell.log.bounds(spec.input, spec.partition)?.end;
         let mut reconciler = Reconciler::new(place.settings.clone());
         let each = &mut |key: &[u8], body: Vec<u8>| reconciler.restore(key, &body);
         match reached {
@@ -184,8 +183,18 @@ impl<'a> Life<'a> {
             let _ = want(&mut reconciler, &stored);
         })?;
         tracing::info!(task = spec.id(), position, "restored");
-        let (dead, committed) = (Vec::new(), Elapsed::start());
-        Ok(Self { shell, spec, place, reached, task, reconciler, position, end, dead, committed })
+        Ok(Self {
+            shell,
+            spec,
+            place,
+            reached,
+            task,
+            reconciler,
+            position,
+            is_caught_up: false,
+            dead: Vec::new(),
+            committed: Elapsed::start(),
+        })
     }
 
     fn live(&mut self, beat: &mut dyn FnMut(&Progress)) -> Result<(), TaskError> {
@@ -195,7 +204,7 @@ impl<'a> Life<'a> {
             beat(&at);
             metrics::config_requests(at.done as u64, at.left as u64);
             self.read(wait)?;
-            if self.position < self.end {
+            if !self.is_caught_up {
                 wait = IDLE_WAIT;
                 continue;
             }
@@ -216,18 +225,23 @@ impl<'a> Life<'a> {
     fn read(&mut self, wait: Duration) -> Result<(), TaskError> {
         let records = self.task.poll(STEP_RECORDS_MAX, wait)?;
         metrics::records_in(Stage::ConfigSink, records.len() as u64);
+        self.is_caught_up |= records.is_empty() && self.is_at_end()?;
         for stored in records {
             self.position = stored.offset + 1;
             if let Err(why) = want(&mut self.reconciler, &stored) {
                 self.dead.push(dead_letter(&stored, &why));
             }
         }
-        // Compaction may have taken the last records.
-        let bounds = self.shell.log.bounds(self.spec.input, self.spec.partition)?;
-        if self.position < self.end && bounds.start >= self.end {
-            self.position = self.end;
-        }
         Ok(())
+    }
+
+    /// Whether no record is left. The bounds do not tell: a log may have no records behind the
+    /// position, and an end that lies further on (compaction, marks of transactions).
+    fn is_at_end(&self) -> Result<bool, TaskError> {
+        let TaskSpec { input, partition, .. } = *self.spec;
+        let bounds = self.shell.log.bounds(input, partition)?;
+        let from = self.position.max(bounds.start);
+        Ok(from >= bounds.end || self.shell.log.read(input, partition, from, 1)?.is_empty())
     }
 
     fn commit(&mut self) -> Result<(), TaskError> {

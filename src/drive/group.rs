@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use trunkline_schemas::{Offset, Partition, Topic};
+use trunkline_schemas::{Offset, Partition, Stored, Topic};
 
 use super::vitals::Vitals;
 use super::{IDLE_WAIT, Shell};
@@ -124,7 +124,36 @@ struct Running {
     thread: JoinHandle<()>,
     reached: Arc<Reached>,
     pace: Pace,
+    /// A position behind which no record was found, and the end of the input then.
+    nothing_at: Option<(Offset, Offset)>,
     moves: Condition,
+}
+
+impl Running {
+    /// How many records the task is behind, and when the oldest of them was appended. One that has
+    /// not even read the next does not know that: the log does, or knows that there is none and
+    /// only marks of transactions are left.
+    fn behind(
+        &mut self,
+        position: Offset,
+        end: Offset,
+        oldest_ms: Option<i64>,
+        read: &dyn Fn() -> Option<Vec<Stored>>,
+    ) -> (u64, Option<i64>) {
+        let lag = u64::try_from(end - position).unwrap_or(0);
+        if lag == 0 || self.nothing_at == Some((position, end)) {
+            return (0, None);
+        }
+        if oldest_ms.is_some() || self.pace.position != Some(position) {
+            return (lag, oldest_ms);
+        }
+        let Some(records) = read() else { return (lag, None) };
+        if records.is_empty() {
+            self.nothing_at = Some((position, end));
+            return (0, None);
+        }
+        (lag, records.first().map(|next| next.append_time_ms))
+    }
 }
 
 impl Tasks<'_> {
@@ -150,7 +179,8 @@ impl Tasks<'_> {
         })?;
         drop(waiting);
         let pace = Pace::default();
-        self.running.insert(partition, Running { stop, thread, reached, pace, moves });
+        let running = Running { stop, thread, reached, pace, nothing_at: None, moves };
+        self.running.insert(partition, running);
         Ok(())
     }
 
@@ -175,13 +205,8 @@ impl Tasks<'_> {
             };
             // A log that cannot be asked is reported by the tasks themselves.
             let Ok(bounds) = log.bounds(input, *partition) else { continue };
-            let lag = u64::try_from(bounds.end - position).unwrap_or(0);
-            let oldest_ms = oldest_ms.filter(|_| lag > 0).or_else(|| {
-                // It has not even read the next: the log knows how old that is.
-                let is_stuck = lag > 0 && task.pace.position == Some(position);
-                let next = is_stuck.then(|| log.read(input, *partition, position, 1).ok());
-                Some(next??.first()?.append_time_ms)
-            });
+            let read = || log.read(input, *partition, position, 1).ok();
+            let (lag, oldest_ms) = task.behind(position, bounds.end, oldest_ms, &read);
             let age_ms = oldest_ms.map_or(0, |ms| (clock::now_ms() - ms).max(0));
             task.reached.gauges.lag(lag, Duration::from_millis(age_ms as u64));
             let stalled = task.pace.look(position, bounds.end, clock::uptime());

@@ -21,7 +21,6 @@ use trunkline_schemas::{Stored, Topic};
 use trunkline_sim::compare::{Difference, compare};
 use trunkline_sim::engage::{self, EngageConfig, EngageSim, Progress};
 use trunkline_sim::gc::{self, GcConfig, GcSim};
-use trunkline_sim::truth::Expected;
 
 use crate::program::get;
 
@@ -200,12 +199,6 @@ impl World {
     pub(super) fn differences(&self) -> Vec<Difference> {
         let truth: Vec<_> = self.sites.iter().flat_map(EngageSim::truth).collect();
         compare(&truth, &self.org.told(), TOLERANCE_MS)
-    }
-
-    /// How many conversations all the calls are, told or not.
-    pub(super) fn conversations(&self) -> u64 {
-        let truth = self.sites.iter().flat_map(EngageSim::truth);
-        truth.filter(|call| matches!(call.expected, Expected::Conversation(_))).count() as u64
     }
 
     /// How far the calls of all domains are.

@@ -83,7 +83,7 @@ fn newest(
     inner: &Inner,
     generation: u64,
     place: Place,
-    found: SyncSender<Found>,
+    found: &SyncSender<Found>,
 ) -> Result<(), LogError> {
     // Hundreds of thousands of keys that begin alike: comparing them would be half the work.
     let mut seen = HashSet::<Vec<u8>>::new();
@@ -122,12 +122,15 @@ impl Task for Owned {
         let (found, taken) = sync_channel(RESTORE_AHEAD);
         let mut given = 0;
         std::thread::scope(|scope| {
-            let reader = scope.spawn(|| newest(&self.inner, self.generation, place, found));
+            let (inner, generation) = (&self.inner, self.generation);
+            let reader = scope.spawn(move || newest(inner, generation, place, &found));
             for Found { rows, read } in taken {
                 // What was compacted away is in the bounds and not read.
                 left(all.saturating_sub(read));
                 given += rows.len() as u64;
-                rows.into_iter().for_each(|(key, value)| each(key, value));
+                for (key, value) in rows {
+                    each(key, value);
+                }
             }
             reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })?;

@@ -191,7 +191,6 @@ impl Task for Owned {
         let place = (self.spec.state, self.spec.partition);
         // The end as of now: this owner is the only one who can move it.
         let Bounds { start, end } = self.inner.bounds(place.0, place.1)?;
-        // Whoever restores takes keys in any order.
         let (mut newest, mut read) = (HashMap::new(), 0);
         if start < end {
             let scanned = self.inner.scan(place, (start, end), &mut |stored| {
@@ -211,6 +210,9 @@ impl Task for Owned {
                 return Err(unavailable(format!("reading {topic}/{partition}"), "it was cut"));
             }
         }
+        // In an order that does not differ from run to run.
+        let mut newest: Vec<_> = newest.into_iter().collect();
+        newest.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let given = newest.len() as u64;
         for (key, value) in newest {
             each(key, value);

@@ -43,25 +43,28 @@ pub(crate) struct Broker {
     _turn: Option<Turn>,
 }
 
-/// One test after the other has a broker of its own: several at once would starve each other.
+/// So many tests at once have a broker of their own: they mostly wait for sessions to time out, but
+/// more of them would starve each other.
+const TURNS: usize = 2;
+
+/// The leave to have one.
 struct Turn;
 
-static TAKEN: Mutex<bool> = Mutex::new(false);
+static TAKEN: Mutex<usize> = Mutex::new(0);
 static GIVEN_BACK: Condvar = Condvar::new();
 
 impl Turn {
     fn take() -> Self {
         let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut taken =
-            GIVEN_BACK.wait_while(taken, |taken| *taken).unwrap_or_else(PoisonError::into_inner);
-        *taken = true;
+        let taken = GIVEN_BACK.wait_while(taken, |taken| *taken == TURNS);
+        *taken.unwrap_or_else(PoisonError::into_inner) += 1;
         Self
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
         GIVEN_BACK.notify_one();
     }
 }
