@@ -38,7 +38,7 @@ use super::program::{Server, get};
 use super::running::until;
 
 /// How long the organisation may take to hold everything.
-const TOLD_MAX: Duration = Duration::from_mins(1);
+const TOLD_MAX: Duration = Duration::from_mins(2);
 /// The beginning of the day, seconds since 1970.
 const DAY: i64 = 1_764_000_000;
 /// How far stream time goes on after the last line of a script, so that nothing waits any more.

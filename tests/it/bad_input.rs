@@ -24,7 +24,7 @@ use super::running::{records, until};
 use super::translate::{Reader, cases, table};
 
 /// How long a few calls may take to be told.
-const TOLD_MAX: Duration = Duration::from_mins(1);
+const TOLD_MAX: Duration = Duration::from_mins(2);
 /// How long it may take to tell again what a full disk or a garbling peer held up.
 const CAUGHT_UP_MAX: Duration = Duration::from_secs(90);
 /// What is kept of a line that is too long.

@@ -42,7 +42,7 @@ use trunkline_sinks::{ClientConfig, GenesysCloud, LocalAllowance, SinkConfig};
 use super::running::until;
 
 /// How long anything may take.
-const TOLD_MAX: Duration = Duration::from_mins(1);
+const TOLD_MAX: Duration = Duration::from_mins(2);
 pub(super) const PARTITIONS: u32 = 2;
 
 /// What the organisation must hold. Of 27 roles of agents it has two.

@@ -10,7 +10,7 @@ use super::kill::{Books, org, site};
 use super::running::{DOMAINS, Settings, Start, World, until};
 
 /// How long anything may take.
-const MOMENT_MAX: Duration = Duration::from_mins(1);
+const MOMENT_MAX: Duration = Duration::from_mins(2);
 
 /// Each of the first so many domains has a raw partition that holds nothing of the others.
 pub(super) fn assert_apart(world: &World, domains: usize) {

@@ -18,7 +18,7 @@ use trunkline_sim::gc::{
 use super::running::{Settings, World, until};
 
 /// How long a run may take.
-const RUN_MAX: Duration = Duration::from_mins(2);
+const RUN_MAX: Duration = Duration::from_mins(4);
 /// How long the client waits for an answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// A slow answer that is waited for, and one that is not.

@@ -39,7 +39,7 @@ const CALLS_PER_SECOND: f64 = 5.0;
 /// How much faster than in life they go.
 const SPEED: f64 = 30.0;
 /// How long a point or a progress may take to come.
-const MOMENT_MAX: Duration = Duration::from_mins(1);
+const MOMENT_MAX: Duration = Duration::from_mins(2);
 /// How long the last process may take for what the others left.
 const LAST_MAX: Duration = Duration::from_mins(4);
 

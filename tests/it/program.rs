@@ -12,7 +12,7 @@ use trunkline::clock::Elapsed;
 use super::running::until;
 
 /// How long a program may take until it says what is waited for.
-const SAY_MAX: Duration = Duration::from_secs(30);
+const SAY_MAX: Duration = Duration::from_mins(1);
 /// How long a program that is told to stop may take (issue: 5 s).
 pub(super) const STOP_MAX: Duration = Duration::from_secs(5);
 /// How long an answer of the admin listener may take.

@@ -22,7 +22,7 @@ const BRIDGES: [&str; 2] = ["b1", "b2"];
 /// How long a process is frozen.
 const FROZEN: Duration = Duration::from_secs(30);
 /// How long anything else may take.
-pub(super) const MOMENT_MAX: Duration = Duration::from_mins(1);
+pub(super) const MOMENT_MAX: Duration = Duration::from_mins(2);
 
 fn settings(brokers: &[Broker]) -> Settings {
     Settings {
