@@ -9,6 +9,7 @@ pub mod config;
 pub mod conversation;
 pub mod presence;
 mod rows;
+mod written;
 
 /// What a processor wants written: the shell chooses the partition by the topic's spread.
 #[derive(Clone, Debug, Default)]

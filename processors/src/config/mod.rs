@@ -14,10 +14,10 @@ use trunkline_schemas::codec::{self, ConfigValue, DesiredValue, DirectoryValue};
 use trunkline_schemas::configdb::{ConfigObject, Poll, parse_key};
 use trunkline_schemas::desired::{ConfigOutcome, DesiredKind};
 use trunkline_schemas::directory::Extension;
-use trunkline_schemas::time::iso_millis;
 use trunkline_schemas::topics::{COMMAND_CONFIG, DEAD_CONFIG, DIRECTORY, OUTCOME_CONFIG};
 use trunkline_schemas::{DirectoryRow, Offset, OutcomeStatus, Record, Stored};
 
+use crate::written::{self, encoded, json};
 use crate::{Effects, Processor};
 
 mod codes;
@@ -274,24 +274,5 @@ pub fn raw_record(object: &ConfigObject) -> Record {
 
 /// The original record, untouched, with what happened to it.
 pub fn dead_letter(stored: &Stored, code: &str, why: &str) -> Record {
-    stored
-        .record
-        .clone()
-        .with_header("dead-stage", "config")
-        .with_header("dead-code", code)
-        .with_header("dead-why", why)
-        .with_header("dead-source", stored.place())
-        .with_header("dead-at", iso_millis(stored.append_time_ms))
-        .with_header("dead-attempts", "1")
-}
-
-fn encoded<T: codec::Schemed>(key: &str, value: &T) -> Record {
-    match codec::record(key, value) {
-        Ok(record) => record,
-        Err(e) => panic!("a value of our own does not fit its schema: {e}"),
-    }
-}
-
-fn json<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(value).expect("state has string keys and finite numbers only")
+    written::dead_letter("config", stored, code, why)
 }

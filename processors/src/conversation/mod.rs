@@ -10,16 +10,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use trunkline_schemas::codec::{self, CodecError};
+use trunkline_schemas::codec;
 use trunkline_schemas::raw::Stream;
 use trunkline_schemas::record::TRACE_HEADER;
-use trunkline_schemas::time::iso_millis;
 use trunkline_schemas::topics::{
     COMMAND_CONVERSATION, DEAD_CONVERSATION, OUTCOME_CONVERSATION, SEGMENT,
 };
 use trunkline_schemas::{DirectoryRow, Offset, RawEvent, RawKind, Record, Stored, Topic, ids};
 
 use crate::rows::{Announcement, Rows};
+use crate::written::{self, json, raw_event, unreachable_codec};
 use crate::{Effects, Informed, Processor};
 
 pub mod call;
@@ -606,7 +606,7 @@ impl ConversationProcessor {
 impl Processor for ConversationProcessor {
     fn apply(&mut self, stored: &Stored) {
         self.dirty = true;
-        let raw = decode(stored);
+        let raw = raw_event(stored);
         let until_down = raw.as_ref().is_ok_and(|raw| raw.kind == RawKind::LinkDown);
         self.streams.advance(stored.append_time_ms, until_down);
         match raw {
@@ -689,7 +689,7 @@ impl Processor for ConversationProcessor {
     }
 
     fn rehold(&mut self, stored: &Stored) {
-        let Ok(raw) = decode(stored) else { return };
+        let Ok(raw) = raw_event(stored) else { return };
         let stream = stream_of(&raw);
         let at_us = raw.switch_time_us.unwrap_or(raw.received_time_us);
         let at_us = at_us.min(raw.received_time_us.saturating_add(FUTURE_MAX_US));
@@ -718,7 +718,7 @@ impl Informed for ConversationProcessor {
     }
 
     fn learn(&mut self, stored: &Stored) {
-        let Ok(raw) = decode(stored) else { return };
+        let Ok(raw) = raw_event(stored) else { return };
         match raw.kind {
             RawKind::DirectoryStart => self.rows.begin(&raw.payload),
             RawKind::DirectoryRow => self.take_row(stored, &raw),
@@ -748,22 +748,9 @@ fn note_unmapped_queue(teller: &mut Teller<'_>, event: &Event) {
     }
 }
 
-fn decode(stored: &Stored) -> Result<RawEvent, String> {
-    let value = stored.record.value.as_deref().ok_or("a raw record without a value")?;
-    codec::decode(value).map_err(|e| e.to_string())
-}
-
-/// The original record, untouched, with what happened to it (style: dead letters name their place).
+/// The original record, untouched, with what happened to it.
 pub fn dead_letter(stored: &Stored, code: &str, why: &str) -> Record {
-    stored
-        .record
-        .clone()
-        .with_header("dead-stage", "conversation")
-        .with_header("dead-code", code)
-        .with_header("dead-why", why)
-        .with_header("dead-source", stored.place())
-        .with_header("dead-at", iso_millis(stored.append_time_ms))
-        .with_header("dead-attempts", "1")
+    written::dead_letter("conversation", stored, code, why)
 }
 
 fn row_key(row: &DirectoryRow) -> String {
@@ -795,12 +782,4 @@ fn number_of(raw: &RawEvent) -> Number {
 fn stream_of(raw: &RawEvent) -> StreamKey {
     let pair = raw.link.split_once('/').map(|(_, pair)| pair);
     (pair.unwrap_or(&raw.source).to_owned(), raw.stream.unwrap_or(Stream::Dn))
-}
-
-fn json<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(value).expect("state has string keys and finite numbers only")
-}
-
-fn unreachable_codec(e: &CodecError) -> ! {
-    panic!("a value of our own does not fit its schema: {e}")
 }

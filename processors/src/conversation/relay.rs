@@ -4,7 +4,8 @@ use trunkline_schemas::topics::RAW_AGENT;
 use trunkline_schemas::{AgentFact, CallFact, RawEvent, RawKind, Stored};
 
 use super::call::Conversation;
-use super::{ConversationProcessor, flow, json};
+use super::{ConversationProcessor, flow};
+use crate::written::json;
 
 impl ConversationProcessor {
     /// Takes what the presence processor relays.

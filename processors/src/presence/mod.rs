@@ -11,14 +11,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde::{Deserialize, Serialize};
 use trunkline_schemas::directory::DnAt;
 use trunkline_schemas::raw::AgentDeed;
-use trunkline_schemas::time::iso_millis;
 use trunkline_schemas::topics::{COMMAND_PRESENCE, DEAD_PRESENCE, OUTCOME_PRESENCE, RAW_TLIB};
 use trunkline_schemas::{
     AgentFact, CallFact, DirectoryRow, Offset, OutcomeStatus, PresenceChange, PresenceCommand,
-    PresenceOutcome, RawEvent, RawKind, Record, RoutingStatus, Stored, SystemPresence, codec, ids,
+    PresenceOutcome, RawEvent, RawKind, Record, RoutingStatus, Stored, SystemPresence, ids,
 };
 
 use crate::rows::{Announcement, Rows};
+use crate::written::{self, encoded, json, raw_event};
 use crate::{Effects, Informed, Processor};
 
 pub mod agent;
@@ -581,7 +581,7 @@ impl Processor for PresenceProcessor {
         self.meta.now_ms = self.meta.now_ms.max(stored.append_time_ms);
         // What was due before this record comes before it.
         self.expire(stored);
-        match decode(stored) {
+        match raw_event(stored) {
             Ok(raw) => self.take(stored, &raw),
             Err(why) => self.bury(stored, "undecodable", &why),
         }
@@ -641,7 +641,7 @@ impl Informed for PresenceProcessor {
     }
 
     fn learn(&mut self, stored: &Stored) {
-        let Ok(raw) = decode(stored) else { return };
+        let Ok(raw) = raw_event(stored) else { return };
         match raw.kind {
             RawKind::DirectoryStart => self.rows.begin(&raw.payload),
             RawKind::DirectoryRow => self.take_row(stored, &raw),
@@ -691,31 +691,7 @@ fn agent_row_key(employee_id: &str) -> String {
     format!("agent/{employee_id}")
 }
 
-fn decode(stored: &Stored) -> Result<RawEvent, String> {
-    let value = stored.record.value.as_deref().ok_or("a raw record without a value")?;
-    codec::decode(value).map_err(|e| e.to_string())
-}
-
 /// The original record, untouched, with what happened to it.
 pub fn dead_letter(stored: &Stored, code: &str, why: &str) -> Record {
-    stored
-        .record
-        .clone()
-        .with_header("dead-stage", "presence")
-        .with_header("dead-code", code)
-        .with_header("dead-why", why)
-        .with_header("dead-source", stored.place())
-        .with_header("dead-at", iso_millis(stored.append_time_ms))
-        .with_header("dead-attempts", "1")
-}
-
-fn encoded<T: codec::Schemed>(key: &str, value: &T) -> Record {
-    match codec::record(key, value) {
-        Ok(record) => record,
-        Err(e) => panic!("a value of our own does not fit its schema: {e}"),
-    }
-}
-
-fn json<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(value).expect("state has string keys and finite numbers only")
+    written::dead_letter("presence", stored, code, why)
 }
