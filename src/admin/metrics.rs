@@ -27,6 +27,8 @@ const NOTICED: &str = "trunkline_noticed_total";
 const TARGET_REQUESTS: &str = "trunkline_target_requests_seconds";
 const CONFIG_REQUESTS: &str = "trunkline_config_requests";
 const CONFIGDB_POLLS: &str = "trunkline_configdb_polls_total";
+const RESTARTS: &str = "trunkline_restarts_total";
+const CONDITIONS_MISSING: &str = "trunkline_conditions_missing";
 const REDIS_UP: &str = "trunkline_redis_up";
 const SCHEMA_REGISTRY_UP: &str = "trunkline_schema_registry_up";
 const BUILD_INFO: &str = "trunkline_build_info";
@@ -231,6 +233,16 @@ pub fn configdb_poll(polled: Polled) {
 pub fn config_requests(done: u64, left: u64) {
     gauge!(CONFIG_REQUESTS, "state" => "done").set(done as f64);
     gauge!(CONFIG_REQUESTS, "state" => "left").set(left as f64);
+}
+
+/// A task or a group of a stage failed, and begins anew.
+pub fn restart(stage: Stage) {
+    counter!(RESTARTS, "stage" => stage.name()).increment(1);
+}
+
+/// How many conditions of readiness do not hold.
+pub fn conditions_missing(count: usize) {
+    gauge!(CONDITIONS_MISSING).set(count as f64);
 }
 
 /// Whether the allowance of an OAuth client, named by its sink, is shared through Redis.
@@ -498,6 +510,7 @@ fn describe() {
         (OUTCOMES, "Outcomes: answers of Genesys Cloud, calls or agents left out."),
         (DELIVERIES, "Attempts to deliver, by what became of them."),
         (CONFIGDB_POLLS, "Polls of the Config DB, by what they came to."),
+        (RESTARTS, "Tasks and groups that failed and began anew."),
     ];
     for (name, help) in counters {
         metrics::describe_counter!(name, help);
@@ -508,6 +521,7 @@ fn describe() {
         CONFIG_REQUESTS,
         "Requests of the config sink since it last looked at everything, by state."
     );
+    metrics::describe_gauge!(CONDITIONS_MISSING, "Conditions of readiness that do not hold.");
     metrics::describe_gauge!(REDIS_UP, "Whether an allowance is shared through Redis: 1 or 0.");
     metrics::describe_gauge!(
         SCHEMA_REGISTRY_UP,

@@ -171,6 +171,7 @@ async fn readyz(State(shown): State<Arc<Shown>>) -> Response {
 
 async fn prometheus(State(shown): State<Arc<Shown>>) -> Response {
     let text = "text/plain; version=0.0.4; charset=utf-8";
+    metrics::conditions_missing(shown.health.missing().len());
     answer(StatusCode::OK, text, shown.metrics.render())
 }
 
@@ -302,6 +303,7 @@ mod tests {
         let (status, metrics) = running.get("/metrics").await;
         assert_eq!(status, 200);
         assert!(metrics.contains("trunkline_build_info{version=\"0.1.0\"} 1"), "{metrics}");
+        assert!(metrics.contains("\ntrunkline_conditions_missing 1\n"), "{metrics}");
         assert_eq!(running.get("/config").await, (200, "[admin]\n".to_owned()));
         let (status, page) = running.get("/").await;
         assert_eq!(status, 200);

@@ -68,7 +68,7 @@ impl Unpolled {
 pub fn run(shell: &Shell, partition: Partition, place: &Place, reached: &Reached) {
     let (input, state) = (RAW_CONFIGDB, STATE_BRIDGE);
     let spec = TaskSpec { name: NAME, input, partition, state };
-    shell.keep(&spec.id(), |vitals| {
+    shell.keep(Stage::ConfigDb, &spec.id(), |vitals| {
         vitals.say(Some("the database has not been read yet"));
         Life::new(shell, place, shell.log.own(&spec)?, reached).live(vitals)
     });

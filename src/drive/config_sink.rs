@@ -48,7 +48,7 @@ pub const fn spec(partition: Partition) -> TaskSpec {
 pub fn run(shell: &Shell, partition: Partition, place: &Place, reached: &Reached) {
     let spec = spec(partition);
     let _turns = place.outlet.own(partition);
-    shell.keep(&spec.id(), |vitals| {
+    shell.keep(Stage::ConfigSink, &spec.id(), |vitals| {
         let mut life = Life::begin(shell, &spec, place, Some(reached))?;
         life.live(&mut |at| {
             vitals.beat();

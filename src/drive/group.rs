@@ -74,7 +74,7 @@ impl Reached {
 /// Runs the tasks of a kind whose partitions are given to this process, until it stops.
 pub fn run(shell: &Shell, kind: &Arc<Kind>, runtime: &Handle) {
     let shell = &shell.of(kind.stage.role());
-    shell.keep(&format!("{} group", kind.name), |vitals| {
+    shell.keep(kind.stage, &format!("{} group", kind.name), |vitals| {
         let mut tasks = Tasks { shell, kind, runtime, running: BTreeMap::new() };
         be_member(&mut tasks, vitals)
     });

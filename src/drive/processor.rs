@@ -52,7 +52,7 @@ pub fn run<P: Processor>(shell: &Shell, partition: Partition, place: &Place<P>, 
     let Place { name, input, state, .. } = *place;
     let spec = TaskSpec { name, input, partition, state };
     let mut poisoned = BTreeSet::new();
-    shell.keep(&spec.id(), |vitals| {
+    shell.keep(place.stage, &spec.id(), |vitals| {
         let processor = loop {
             if let Some(processor) = (place.make)(partition) {
                 break processor;

@@ -92,7 +92,7 @@ pub fn run<R: Sent>(shell: &Shell, partition: Partition, place: &Place<R>, reach
     let Place { input, state, .. } = *place;
     let spec = TaskSpec { name: R::STAGE, input, partition, state };
     let _turns = place.outlet.own(partition);
-    shell.keep(&spec.id(), |vitals| {
+    shell.keep(place.stage, &spec.id(), |vitals| {
         let mut life = Life::begin(shell, &spec, place, reached)?;
         life.live(&mut |blocked| {
             vitals.beat();

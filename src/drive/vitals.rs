@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use super::{LOOP_LIMIT, REOWN_WAIT, Shell};
 use crate::admin::health::{Condition, Progress};
+use crate::admin::metrics::{self, Stage};
 use crate::clock;
 
 /// Where a loop reports: that it moves, and whether what it does can be relied on.
@@ -41,12 +42,14 @@ impl Shell {
     /// dropped and begins anew, never patched up.
     pub(super) fn keep<E: Display>(
         &self,
+        stage: Stage,
         name: &str,
         mut life: impl FnMut(&Vitals) -> Result<(), E>,
     ) {
         let vitals = Vitals::new(self, name);
         while let Err(error) = life(&vitals) {
             tracing::warn!(task = name, %error, "it is dropped and begins anew");
+            metrics::restart(stage);
             vitals.say(Some(&error.to_string()));
             if !self.pause(REOWN_WAIT) {
                 break;

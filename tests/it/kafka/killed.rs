@@ -156,6 +156,51 @@ async fn one_of_three_brokers_is_killed_under_load() {
     assert!(repeats <= most, "{repeats} events were sent again, {most} can have been open");
 }
 
+/// The only broker dies and comes back: the process waits for it, says so, and goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_only_broker_is_killed_under_load_and_comes_back() {
+    let Some(mut broker) = Broker::start("the only broker killed", "") else { return };
+    drop(open(&broker, ""));
+    let settings = settings(from_ref(&broker));
+    let world = World::new(calls(43, 3.0, 60.0), org(true), &settings).await;
+    let mut process = world.run(None);
+    let admin = process.admin(MOMENT_MAX).await;
+    told(&world, 40, &mut process).await;
+
+    broker.kill();
+    let watch = Elapsed::start();
+    let is_ready = || get(admin, "/readyz").map(|(status, _)| status == 200);
+    let counts = |metric: &str| {
+        let (_, metrics) = get(admin, "/metrics").unwrap_or_default();
+        let mut lines = metrics.lines().filter(|line| line.starts_with(metric));
+        lines.any(|line| !line.ends_with(" 0"))
+    };
+    let metrics =
+        ["trunkline_restarts_total{stage=\"conversation\"}", "trunkline_conditions_missing "];
+    until("it is said in /readyz and in metrics", MOMENT_MAX, || {
+        process.assert_alive();
+        is_ready() == Some(false) && metrics.iter().all(|metric| counts(metric))
+    })
+    .await;
+    let said_ms = watch.ms();
+    broker.restart();
+    let watch = Elapsed::start();
+    until("it is ready again", MOMENT_MAX, || is_ready() == Some(true)).await;
+    let back_ms = watch.ms();
+    told(&world, 40, &mut process).await;
+    world.told(&mut process, Duration::from_mins(2)).await;
+    process.stop().await;
+
+    let repeats = Books::open(&world).assert_truth(&world);
+    announce(&format!(
+        "the only broker killed: said after {said_ms} ms, ready {back_ms} ms after its restart \
+         began, events {}, repeats {repeats}, lost 0",
+        world.org.summary().events
+    ));
+    let most = open_most(&settings);
+    assert!(repeats <= most, "{repeats} events were sent again, {most} can have been open");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_killed_in_turn_take_over_from_each_other() {
     const ROUNDS: usize = 6;
