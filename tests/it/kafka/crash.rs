@@ -54,15 +54,21 @@ fn work(log: &dyn Log, stop: &AtomicBool, owned: &AtomicU32, done: &AtomicUsize)
     let spec = spec("crash");
     let mut after_stop = Elapsed::start();
     let mut owner: Option<Box<dyn Task>> = None;
+    let mut failed = "no error".to_owned();
     loop {
         let was_stopped = stop.load(Ordering::Acquire);
         if !was_stopped {
             after_stop = Elapsed::start();
         }
-        assert!(after_stop.time() < PATIENCE, "the rest is not done");
+        assert!(after_stop.time() < PATIENCE, "the rest is not done; last: {failed}");
         let Some(task) = &mut owner else {
-            owner = log.own(&spec).ok();
-            owned.fetch_add(u32::from(owner.is_some()), Ordering::AcqRel);
+            match log.own(&spec) {
+                Ok(task) => {
+                    owner = Some(task);
+                    owned.fetch_add(1, Ordering::AcqRel);
+                }
+                Err(error) => failed = error.to_string(),
+            }
             continue;
         };
         match step(&mut **task, 500, Duration::from_millis(200)) {
@@ -71,7 +77,10 @@ fn work(log: &dyn Log, stop: &AtomicBool, owned: &AtomicU32, done: &AtomicUsize)
                 Ok(_) | Err(_) => {}
             },
             Ok(count) => drop(done.fetch_add(count, Ordering::AcqRel)),
-            Err(_) => owner = None,
+            Err(error) => {
+                failed = error.to_string();
+                owner = None;
+            }
         }
     }
 }
