@@ -7,16 +7,12 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
-use trunkline::admin::health::Health;
-use trunkline::admin::metrics::Metrics;
 use trunkline::clock::{self, Elapsed};
 use trunkline::config::Domain;
 use trunkline::drive::Shell;
 use trunkline::drive::engine::{Engine, Parts, Plan};
 use trunkline::drive::sink::Outlet;
 use trunkline::log::Log;
-use trunkline::trace::Tracer;
 use trunkline_processors::conversation::Settings;
 use trunkline_schemas::time::parse_millis;
 use trunkline_schemas::topics::{COMMAND_CONVERSATION, RAW_TLIB};
@@ -55,14 +51,7 @@ pub(crate) fn latency(log: &Arc<dyn Log>, live: usize) -> anyhow::Result<Value> 
     let client = (config.client_id.clone(), config.client_secret.clone());
     let start_ms = clock::now_ms();
     let org = runtime.block_on(gc::start(config))?;
-    let shell = Shell {
-        log: Arc::clone(log),
-        health: Health::new(),
-        metrics: Metrics::install()?,
-        stop: CancellationToken::new(),
-        layouts: Arc::new(layouts()),
-        tracer: Tracer::default(),
-    };
+    let shell = Shell::new(Arc::clone(log), layouts())?;
     let entered = runtime.enter();
     let plan = Plan {
         domains: &[domain()],

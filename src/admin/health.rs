@@ -52,6 +52,8 @@ struct Stated {
     id: u64,
     role: Option<Role>,
     why_not: Option<String>,
+    /// Whether it has ever held.
+    has_held: bool,
     /// Since when it has been so, milliseconds since 1970.
     since_ms: i64,
 }
@@ -99,6 +101,8 @@ pub struct Dependency {
     pub name: String,
     /// Why it does not hold; nothing: it does.
     pub why_not: Option<String>,
+    /// Whether it has ever held: one that has not may be about to for the first time.
+    pub has_held: bool,
     /// Since when it has been so, milliseconds since 1970.
     pub since_ms: i64,
 }
@@ -144,7 +148,8 @@ impl Health {
         let mut registry = self.lock();
         let id = registry.id();
         let (role, since_ms) = (self.role, clock::now_ms());
-        let stated = Stated { id, role, why_not: Some("not reported yet".to_owned()), since_ms };
+        let why_not = Some("not reported yet".to_owned());
+        let stated = Stated { id, role, why_not, has_held: false, since_ms };
         registry.conditions.insert(name.clone(), stated);
         drop(registry);
         Condition { health: self.clone(), name, id }
@@ -167,9 +172,11 @@ impl Health {
     pub fn dependencies(&self, role: Role) -> Vec<Dependency> {
         let registry = self.lock();
         let own = registry.conditions.iter().filter(|(_, stated)| concerns(stated.role, role));
-        let dependencies = own.map(|(name, Stated { why_not, since_ms, .. })| {
-            let (name, why_not, since_ms) = (name.clone(), why_not.clone(), *since_ms);
-            Dependency { name, why_not, since_ms }
+        let dependencies = own.map(|(name, stated)| Dependency {
+            name: name.clone(),
+            why_not: stated.why_not.clone(),
+            has_held: stated.has_held,
+            since_ms: stated.since_ms,
         });
         dependencies.collect()
     }
@@ -244,6 +251,7 @@ impl Stated {
         if self.why_not.is_some() != why_not.is_some() {
             self.since_ms = clock::now_ms();
         }
+        self.has_held |= why_not.is_none();
         self.why_not = why_not;
     }
 }

@@ -83,6 +83,9 @@ pub(super) fn status(health: &Health, role: Role, id: Uuid) -> (bool, Value) {
     let synced = health.synced();
     let lacking: Vec<String> = dependencies.iter().filter_map(lack).collect();
     let is_well = !dependencies.is_empty() && lacking.is_empty();
+    let mut missing = dependencies.iter().filter(|own| own.why_not.is_some());
+    let is_first_sync = role == Role::Config && synced.is_none();
+    let begins = is_first_sync || !lacking.is_empty() && missing.all(|own| !own.has_held);
     let since_ms = dependencies.iter().map(|own| own.since_ms).max().unwrap_or_default();
     let (word, at_ms, message) = match (is_well, role, &synced) {
         (true, Role::Config, Some(synced)) => {
@@ -98,7 +101,7 @@ pub(super) fn status(health: &Health, role: Role, id: Uuid) -> (bool, Value) {
             let at = stamp(since_ms);
             ("Success", since_ms, format!("The {} role has been at work since {at}", role.name()))
         }
-        (false, Role::Config, None) => ("InProgress", since_ms, lacking.join("; ")),
+        (false, _, _) if begins => ("InProgress", since_ms, lacking.join("; ")),
         (false, _, _) => ("Failed", since_ms, lacking.join("; ")),
     };
     let code = if is_well { 0 } else { UNAVAILABLE };
@@ -183,6 +186,29 @@ mod tests {
         sink.set(false, "the organisation is bound to another tenant");
         let (is_well, body) = status(&all, Role::Config, id);
         assert_eq!((is_well, &body["data"]["syncStatus"]["status"]), (false, &json!("Failed")));
+    }
+
+    #[test]
+    fn a_role_that_begins_has_not_failed() {
+        let all = Health::new();
+        let own = all.of(Role::Conversation);
+        let (log, task) = (own.condition("log"), own.condition("conversation-0"));
+        let word = || {
+            let (_, body) = status(&all, Role::Conversation, Uuid::nil());
+            body["data"]["syncStatus"]["status"].clone()
+        };
+        log.set(true, "");
+        assert_eq!(word(), "InProgress", "the task has not reported yet");
+        task.set(false, "its state is being restored");
+        assert_eq!(word(), "InProgress");
+        task.set(true, "");
+        assert_eq!(word(), "Success");
+        task.set(false, "the record at offset 5 cannot be read");
+        assert_eq!(word(), "Failed");
+        let _again = own.condition("conversation-0");
+        assert_eq!(word(), "InProgress", "it begins anew");
+        log.set(false, "reaching Kafka");
+        assert_eq!(word(), "Failed");
     }
 
     #[test]

@@ -1,24 +1,19 @@
 //! `trunkline config-sync`: what the organisation lacks of the Engage configuration.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 use trunkline_sinks::config::memory::object_row;
 use trunkline_sinks::config::{Next, Planned, Reconciler};
 
 use super::run::config_place;
 use super::{ConfigArg, complain, load, runtime, say, topics};
-use crate::admin::health::Health;
-use crate::admin::metrics::Metrics;
 use crate::config::Code;
 use crate::drive::config_sink::{self, Place};
 use crate::drive::{Shell, chance};
 use crate::log::{Log, Step};
-use crate::trace::Tracer;
 use crate::{clock, telemetry, topology};
 
 /// Tries of one question before it is given up.
@@ -71,21 +66,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let log = topics::open(&config.log)?;
     let layouts =
         topology::layouts(config.domains.len() as u32, config.topics.conversation_partitions);
-    let shell = |log: Arc<dyn Log>| {
-        anyhow::Ok(Shell {
-            log,
-            health: Health::new(),
-            metrics: Metrics::install()?,
-            stop: CancellationToken::new(),
-            layouts: Arc::new(layouts.clone()),
-            tracer: Tracer::default(),
-        })
-    };
     match &args.what {
         What::Plan { json } => plan(log.as_ref(), &place, *json),
         What::Apply => {
             log.ensure(&layouts)?;
-            apply(&shell(log)?, &place)
+            apply(&Shell::new(log, layouts)?, &place)
         }
         What::Forget { keys, all } => {
             log.ensure(&layouts)?;

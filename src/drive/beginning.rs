@@ -94,7 +94,6 @@ fn kind(stored: &Stored) -> Option<(RawKind, String)> {
 mod tests {
     use std::sync::Arc;
 
-    use tokio_util::sync::CancellationToken;
     use trunkline_processors::{Effects, Processor};
     use trunkline_schemas::Offset;
     use trunkline_schemas::directory::{Agent, DirectoryFile};
@@ -103,13 +102,11 @@ mod tests {
     use super::super::announce::{announce, mark_key};
     use super::super::bridge::raw_output;
     use super::*;
-    use crate::admin::health::Health;
-    use crate::admin::metrics::Metrics;
+
     use crate::clock;
     use crate::log::Log;
     use crate::log::embedded::Embedded;
     use crate::topology;
-    use crate::trace::Tracer;
 
     /// Notes what it learns.
     #[derive(Default)]
@@ -147,9 +144,7 @@ mod tests {
     fn shell(log: Arc<dyn Log>) -> Shell {
         let layouts = topology::layouts(1, 1);
         log.ensure(&layouts).expect("topics");
-        let (health, stop) = (Health::new(), CancellationToken::new());
-        let metrics = Metrics::install().expect("metrics are ours");
-        Shell { log, health, metrics, stop, layouts: Arc::new(layouts), tracer: Tracer::default() }
+        Shell::new(log, layouts).expect("metrics are ours")
     }
 
     fn say(shell: &Shell, kind: RawKind, source: &str) {

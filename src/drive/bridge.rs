@@ -312,10 +312,12 @@ pub async fn tick(
             appender.append(records).map(|_| ()).map_err(|e| e.to_string())
         });
         match written.await {
-            Ok(Ok(())) => progress.beat(clock::uptime()),
+            Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(domain, error, "a tick could not be written"),
             Err(error) => tracing::warn!(domain, %error, "a tick could not be written"),
         }
+        // Written or not: a process lives while its log is away.
+        progress.beat(clock::uptime());
     }
     for (_, condition) in links {
         condition.retire();

@@ -32,7 +32,7 @@ use super::sink::Outlet;
 use super::synced::{Follower, Told};
 use super::{
     Shell, announce, bridge, chance, config_bridge, config_sink, consumer, definitions, processor,
-    reporting, roster, sink,
+    reach, reporting, roster, sink,
 };
 use crate::admin::metrics::{Stage, Target};
 use crate::admin::roles::Role;
@@ -122,6 +122,8 @@ impl Engine {
             tasks: TaskTracker::new(),
             deadline: plan.deadline,
         };
+        let watched = shell.clone();
+        engine.thread("log", &plan.outlet.runtime, move || reach::watch(&watched))?;
         engine.configure(plan)?;
         let mut follower = plan.is_synced().then(|| Follower::new(shell)).transpose()?;
         // Without domains, the configuration is all there is to do.

@@ -203,8 +203,8 @@ impl Tasks<'_> {
             let Told { position: Some(position), oldest_ms } = task.reached.told() else {
                 continue; // it is being restored
             };
-            // A log that cannot be asked is reported by the tasks themselves.
-            let Ok(bounds) = log.bounds(input, *partition) else { continue };
+            // That the log is away is said elsewhere; to ask it of every task would take too long.
+            let Ok(bounds) = log.bounds(input, *partition) else { return };
             let read = || log.read(input, *partition, position, 1).ok();
             let (lag, oldest_ms) = task.behind(position, bounds.end, oldest_ms, &read);
             let age_ms = oldest_ms.map_or(0, |ms| (clock::now_ms() - ms).max(0));

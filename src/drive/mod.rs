@@ -14,7 +14,7 @@ use trunkline_schemas::{Outcome, Output, Partition, PresenceOutcome, Record, Top
 
 use self::group::Reached;
 use crate::admin::health::Health;
-use crate::admin::metrics::{self, Metrics, Stage};
+use crate::admin::metrics::{self, InstallError, Metrics, Stage};
 use crate::admin::roles::Role;
 use crate::log::{Layout, Log, LogError, Task};
 use crate::trace::Tracer;
@@ -31,6 +31,7 @@ pub mod group;
 mod links;
 pub mod point;
 pub mod processor;
+mod reach;
 pub mod rehearsal;
 mod reporting;
 pub mod roster;
@@ -66,6 +67,21 @@ pub struct Shell {
 }
 
 impl Shell {
+    /// That of loops on a log with these topics: nothing is reported yet, and no call is traced.
+    ///
+    /// # Errors
+    /// Something else records metrics in this process already.
+    pub fn new(log: Arc<dyn Log>, layouts: Vec<Layout>) -> Result<Self, InstallError> {
+        Ok(Self {
+            log,
+            health: Health::new(),
+            metrics: Metrics::install()?,
+            stop: CancellationToken::new(),
+            layouts: Arc::new(layouts),
+            tracer: Tracer::default(),
+        })
+    }
+
     /// The same, for loops that concern one role.
     fn of(&self, role: Option<Role>) -> Self {
         let health = role.map_or_else(|| self.health.clone(), |role| self.health.of(role));

@@ -223,17 +223,15 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
-    use tokio_util::sync::CancellationToken;
     use trunkline_processors::conversation::{self, ConversationProcessor, Settings};
     use trunkline_schemas::topics::{DEAD_CONVERSATION, RAW_TLIB, STATE_CONVERSATION};
 
     use super::*;
-    use crate::admin::health::{Health, Missing};
-    use crate::admin::metrics::Metrics;
+    use crate::admin::health::Missing;
+
     use crate::log::Log;
     use crate::log::embedded::Embedded;
     use crate::topology;
-    use crate::trace::Tracer;
 
     /// How long anything may take.
     const MAX: Duration = Duration::from_secs(30);
@@ -253,14 +251,7 @@ mod tests {
         let log = Embedded::open(directory.path(), Arc::new(clock::now_ms)).expect("a log");
         let layouts = topology::layouts(1, 1);
         log.ensure(&layouts).expect("topics are made");
-        let shell = Shell {
-            log,
-            health: Health::new(),
-            metrics: Metrics::install().expect("metrics are ours"),
-            stop: CancellationToken::new(),
-            layouts: Arc::new(layouts),
-            tracer: Tracer::default(),
-        };
+        let shell = Shell::new(log, layouts).expect("metrics are ours");
         let is_known = Arc::new(AtomicBool::new(false));
         let known = Arc::clone(&is_known);
         let place = Place {

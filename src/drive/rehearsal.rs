@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use tokio_util::sync::CancellationToken;
 use trunkline_processors::conversation::Settings;
 use trunkline_processors::presence;
 use trunkline_schemas::directory::DirectoryFile;
@@ -30,14 +29,12 @@ use super::Shell;
 use super::engine::{Agents, Engine, Parts, Plan};
 use super::sink::Outlet;
 use crate::admin::health::Health;
-use crate::admin::metrics::Metrics;
 use crate::clock::{self, Elapsed};
 use crate::config::{AgentSource, AgentStates, Domain, HostPort, ServerPair, Site};
 use crate::log::embedded::Embedded;
 use crate::log::kafka::{Kafka, KafkaConfig};
 use crate::log::{Log, LogError};
 use crate::topology;
-use crate::trace::Tracer;
 
 /// Times of the ledger may differ from the truth by so much (milliseconds).
 pub const TOLERANCE_MS: i64 = 10;
@@ -152,14 +149,7 @@ impl Rehearsal {
         let log = open(script.log, kept.path())?;
         let layouts = topology::layouts(1, script.partitions);
         tokio::task::block_in_place(|| log.ensure(&layouts))?;
-        let shell = Shell {
-            log,
-            health: Health::new(),
-            metrics: Metrics::install()?,
-            stop: CancellationToken::new(),
-            layouts: Arc::new(layouts),
-            tracer: Tracer::default(),
-        };
+        let shell = Shell::new(log, layouts)?;
         let is_given = script.directory == Directory::Given;
         let source_id = is_given.then(|| directory.source_id.clone());
         let directory = match script.directory {

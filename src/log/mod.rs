@@ -210,6 +210,13 @@ pub trait Log: Send + Sync {
     /// [`LogError::OtherLayout`] where one exists with another number of partitions otherwise.
     fn ensure(&self, layouts: &[Layout]) -> Result<(), LogError>;
 
+    /// Whether the log can be asked at all: where it cannot, everything else that is down has this
+    /// for its cause.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`], which names what does not answer.
+    fn reach(&self) -> Result<(), LogError>;
+
     /// The topics there are.
     fn layouts(&self) -> Result<Vec<Layout>, LogError>;
 

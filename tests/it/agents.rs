@@ -12,9 +12,6 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
-use trunkline::admin::health::Health;
-use trunkline::admin::metrics::Metrics;
 use trunkline::config::Config;
 use trunkline::drive::Shell;
 use trunkline::drive::engine::{Agents, Engine, Parts, Plan};
@@ -22,7 +19,6 @@ use trunkline::drive::sink::Outlet;
 use trunkline::log::Log;
 use trunkline::log::embedded::Embedded;
 use trunkline::topology;
-use trunkline::trace::Tracer;
 use trunkline_ingest::feed::{FeedLine, LineContext, Place, translate};
 use trunkline_processors::{conversation, presence};
 use trunkline_schemas::raw::Stream;
@@ -237,14 +233,8 @@ impl Rig {
     }
 
     fn start(&self) -> (Engine, Shell) {
-        let shell = Shell {
-            log: Arc::clone(&self.log),
-            health: Health::new(),
-            metrics: Metrics::install().expect("metrics are ours"),
-            stop: CancellationToken::new(),
-            layouts: Arc::new(topology::layouts(1, PARTITIONS)),
-            tracer: Tracer::default(),
-        };
+        let layouts = topology::layouts(1, PARTITIONS);
+        let shell = Shell::new(Arc::clone(&self.log), layouts).expect("metrics are ours");
         // A second installation of the same provider fails, which changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let cloud = GenesysCloud::new(ClientConfig {

@@ -10,9 +10,6 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
-use trunkline::admin::health::Health;
-use trunkline::admin::metrics::Metrics;
 use trunkline::clock;
 use trunkline::drive::Shell;
 use trunkline::drive::config_bridge;
@@ -22,7 +19,6 @@ use trunkline::drive::sink::Outlet;
 use trunkline::log::Log;
 use trunkline::log::embedded::Embedded;
 use trunkline::topology;
-use trunkline::trace::Tracer;
 use trunkline_ingest::configdb::rows::Snapshot;
 use trunkline_processors::Processor;
 use trunkline_processors::config::settings::Settings as ProcessorSettings;
@@ -261,14 +257,7 @@ fn shell(dir: &Path, org: &GcSim) -> (Shell, Outlet) {
     let log: Arc<dyn Log> = Embedded::open(dir, Arc::new(clock::now_ms)).expect("the log opens");
     let layouts = topology::layouts(1, PARTITIONS);
     log.ensure(&layouts).expect("topics are made");
-    let shell = Shell {
-        log,
-        health: Health::new(),
-        metrics: Metrics::install().expect("metrics are ours"),
-        stop: CancellationToken::new(),
-        layouts: Arc::new(layouts),
-        tracer: Tracer::default(),
-    };
+    let shell = Shell::new(log, layouts).expect("metrics are ours");
     let outlet = Outlet {
         cloud: cloud(org),
         allowance: Arc::new(LocalAllowance::new(None, 1)),

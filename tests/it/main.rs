@@ -31,3 +31,4 @@ mod tls;
 mod traces;
 mod translate;
 mod translate_agents;
+mod webdav;

@@ -62,6 +62,8 @@ pub(super) struct Settings {
     pub(super) requests_per_minute: u32,
     pub(super) burst: u32,
     pub(super) requests_in_flight: u32,
+    /// The port of a Redis on this machine.
+    pub(super) redis: Option<u16>,
     pub(super) deadline: Duration,
 }
 
@@ -75,6 +77,7 @@ impl Default for Settings {
             requests_per_minute: 30_000,
             burst: 1_000,
             requests_in_flight: 4,
+            redis: None,
             deadline: Duration::from_secs(10),
         }
     }
@@ -314,11 +317,15 @@ fn toml(org: &GcSim, client_id: &str, settings: &Settings, bridges: &[&str]) -> 
             format!("[log.kafka]\nbrokers = {brokers:?}\nreplication = {}", brokers.len())
         }
     };
+    let redis = settings
+        .redis
+        .map_or_else(String::new, |port| format!("[redis]\nserver = \"127.0.0.1:{port}\""));
     format!(
         r#"
 [admin]
 listen = "127.0.0.1:0"
 {log}
+{redis}
 [topics]
 conversation_partitions = {partitions}
 [bridge]

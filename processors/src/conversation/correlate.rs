@@ -5,21 +5,22 @@
 //! also by VQID; extension events, which carry nothing else, by ConnID. Aliases outlive the call by
 //! the gravestone's time.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::call::Conversation;
 use super::event::{Event, Kind, text};
 use super::gravestone::{Gravestone, NameKind};
 
-/// Which conversation, and which call of it, a name stands for.
+/// Which conversation, and which call of it, a name stands for. Hashed: there are millions of names,
+/// and nobody goes through them in order.
 #[derive(Clone, Debug, Default)]
 pub struct Aliases {
-    calls: BTreeMap<Arc<str>, Arc<str>>,
-    conn_ids: BTreeMap<Arc<str>, Named>,
-    links: BTreeMap<Arc<str>, Named>,
-    network_ids: BTreeMap<Arc<str>, Named>,
-    vqids: BTreeMap<Arc<str>, Arc<str>>,
+    calls: HashMap<Arc<str>, Arc<str>>,
+    conn_ids: HashMap<Arc<str>, Named>,
+    links: HashMap<Arc<str>, Named>,
+    network_ids: HashMap<Arc<str>, Named>,
+    vqids: HashMap<Arc<str>, Arc<str>>,
 }
 
 /// A conversation and the call of it that has the name.
@@ -181,7 +182,7 @@ impl Named {
 }
 
 /// Lets a name stand for this conversation, whatever it stood for before.
-fn put(map: &mut BTreeMap<Arc<str>, Arc<str>>, text: &str, id: &Arc<str>) {
+fn put(map: &mut HashMap<Arc<str>, Arc<str>>, text: &str, id: &Arc<str>) {
     match map.get_mut(text) {
         Some(known) if known == id => {}
         Some(known) => *known = Arc::clone(id),
@@ -192,14 +193,14 @@ fn put(map: &mut BTreeMap<Arc<str>, Arc<str>>, text: &str, id: &Arc<str>) {
 }
 
 /// Lets a name stand for this conversation and call, if it stands for none yet.
-fn name(map: &mut BTreeMap<Arc<str>, Named>, text: &str, id: &Arc<str>, call: &str) {
+fn name(map: &mut HashMap<Arc<str>, Named>, text: &str, id: &Arc<str>, call: &str) {
     if !map.contains_key(text) {
         map.insert(text.into(), Named { conversation: Arc::clone(id), call: call.into() });
     }
 }
 
 /// Puts this very text in the place of the same one, if it may stand for what it stood for.
-fn share<T>(map: &mut BTreeMap<Arc<str>, T>, text: &Arc<str>, value: T, may: impl Fn(&T) -> bool) {
+fn share<T>(map: &mut HashMap<Arc<str>, T>, text: &Arc<str>, value: T, may: impl Fn(&T) -> bool) {
     if map.get(text).is_none_or(may) {
         map.remove(text);
         map.insert(Arc::clone(text), value);
@@ -208,7 +209,7 @@ fn share<T>(map: &mut BTreeMap<Arc<str>, T>, text: &Arc<str>, value: T, may: imp
 
 /// Removes these names where they still stand for the conversation.
 fn remove<'a, T>(
-    map: &mut BTreeMap<Arc<str>, T>,
+    map: &mut HashMap<Arc<str>, T>,
     names: impl Iterator<Item = &'a str>,
     is_ours: impl Fn(&T) -> bool,
 ) {

@@ -174,6 +174,10 @@ impl Log for Embedded {
         Ok(())
     }
 
+    fn reach(&self) -> Result<(), LogError> {
+        lock(&self.0.heads).check_usable()
+    }
+
     fn layouts(&self) -> Result<Vec<Layout>, LogError> {
         let guard = read(&self.0.store);
         lock(&self.0.heads).check_usable()?;

@@ -121,6 +121,11 @@ impl Clients {
         self.common.clone()
     }
 
+    /// The brokers that are asked first, `host:port` each, with commas between them.
+    pub(super) fn brokers(&self) -> &str {
+        self.common.get("bootstrap.servers").unwrap_or_default()
+    }
+
     /// Whether the names are apart from those of others.
     pub(super) fn has_prefix(&self) -> bool {
         !self.prefix.is_empty()

@@ -38,6 +38,7 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::metadata::{Metadata, MetadataBroker};
+use trunkline_schemas::topics::RAW_TLIB;
 use trunkline_schemas::{Offset, Partition, Stored, Topic};
 
 use self::admin::Admin;
@@ -57,6 +58,8 @@ const IDLE_READERS_MAX: usize = 4;
 const IDLE_PRODUCERS_MAX: usize = 4;
 /// How long one asking for bounds may take: the leader may be gone, and another be there.
 const ASK_MAX: Duration = Duration::from_secs(2);
+/// A cluster that does not answer for so long is away.
+const REACH_MAX: Duration = Duration::from_secs(5);
 /// Between two looks at whether a topic is there, or has a leader.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -184,6 +187,14 @@ impl Log for Kafka {
         self.0.wait_for(&missing)?;
         let topics: Vec<_> = layouts.iter().map(|layout| layout.topic).collect();
         admin.check_policies(&topics)
+    }
+
+    fn reach(&self) -> Result<(), LogError> {
+        // Any broker knows, and one topic is less than all.
+        let topic = self.0.clients.topic(RAW_TLIB);
+        let asked = self.0.asker().fetch_metadata(Some(&topic), REACH_MAX);
+        let brokers = || format!("reaching Kafka at {}", self.0.clients.brokers());
+        asked.map(drop).map_err(|error| unavailable(brokers(), error))
     }
 
     fn layouts(&self) -> Result<Vec<Layout>, LogError> {

@@ -52,7 +52,7 @@ fn owned(admin: SocketAddr) -> Option<Owned> {
 /// A process and its admin listener.
 pub(super) struct Member {
     pub(super) process: Process,
-    admin: SocketAddr,
+    pub(super) admin: SocketAddr,
 }
 
 impl Member {
@@ -170,6 +170,7 @@ async fn the_only_broker_is_killed_under_load_and_comes_back() {
     broker.kill();
     let watch = Elapsed::start();
     let is_ready = || get(admin, "/readyz").map(|(status, _)| status == 200);
+    let away = format!("reaching Kafka at {}", broker.address());
     let counts = |metric: &str| {
         let (_, metrics) = get(admin, "/metrics").unwrap_or_default();
         let mut lines = metrics.lines().filter(|line| line.starts_with(metric));
@@ -178,7 +179,8 @@ async fn the_only_broker_is_killed_under_load_and_comes_back() {
     let metrics = ["trunkline_restarts_total{", "trunkline_conditions_missing "];
     until("it is said in /readyz and in metrics", MOMENT_MAX, || {
         process.assert_alive();
-        is_ready() == Some(false) && metrics.iter().all(|metric| counts(metric))
+        let named = get(admin, "/readyz").is_some_and(|(_, why)| why.contains(&away));
+        named && is_ready() == Some(false) && metrics.iter().all(|metric| counts(metric))
     })
     .await;
     let said_ms = watch.ms();

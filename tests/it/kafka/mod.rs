@@ -1,5 +1,6 @@
 //! The log on a real Kafka: the conformance suite, refusals, owners that meet, brokers that die.
 
+mod allowance;
 pub(crate) mod broker;
 mod cluster;
 mod crash;

@@ -1,15 +1,13 @@
 //! The allowance that processes share, through a real Redis. What the arithmetic promises in any
 //! order of events is tested where it is (`trunkline-sinks`); here it is seen to hold on a server.
 
-mod server;
+pub(crate) mod server;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
-use trunkline::admin::health::Health;
-use trunkline::admin::metrics::Metrics;
 use trunkline::clock::{self, Elapsed};
 use trunkline::drive::Shell;
 use trunkline::log::embedded::Embedded;
@@ -59,14 +57,8 @@ impl Party3 {
                     .filter(own)
                     .for_each(|partition| allowance.own(partition, clock::now_ms()));
             }
-            let shell = Shell {
-                log: log.clone(),
-                health: Health::new(),
-                metrics: Metrics::install().expect("nobody else records here"),
-                stop: stop.clone(),
-                layouts: Arc::default(),
-                tracer: trunkline::trace::Tracer::default(),
-            };
+            let shell = Shell::new(log.clone(), Vec::new()).expect("nobody else records here");
+            let shell = Shell { stop: stop.clone(), ..shell };
             let party = Party { sink: client, client_id: client.to_owned(), shared };
             tokio::spawn(redis::follow(shell.clone(), Arc::clone(&redis), party));
             (shell, allowances)

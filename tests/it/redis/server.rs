@@ -12,8 +12,8 @@ use crate::fetched::skip;
 use crate::kafka::broker::ports;
 
 /// A server, or a Sentinel.
-pub(super) struct Server {
-    pub(super) port: u16,
+pub(crate) struct Server {
+    pub(crate) port: u16,
     directory: TempDir,
     arguments: Vec<String>,
     /// Kills the server when its standard input ends, and so when the test process does.
@@ -21,7 +21,7 @@ pub(super) struct Server {
 }
 
 /// Whether there is Redis here; that there is none is said.
-pub(super) fn is_there(test: &str) -> bool {
+pub(crate) fn is_there(test: &str) -> bool {
     let asked = Command::new("redis-server").arg("--version").output();
     if asked.is_ok_and(|asked| asked.status.success()) {
         return true;
@@ -32,12 +32,12 @@ pub(super) fn is_there(test: &str) -> bool {
 
 impl Server {
     /// Starts one with these arguments more.
-    pub(super) fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         Self::on(ports()[0], arguments)
     }
 
     /// Starts one on a port.
-    pub(super) fn on(port: u16, arguments: &[&str]) -> Self {
+    pub(crate) fn on(port: u16, arguments: &[&str]) -> Self {
         let number = port.to_string();
         let port_arguments: &[&str] =
             if arguments.contains(&"--tls-port") { &["--port", "0"] } else { &["--port", &number] };
@@ -47,7 +47,7 @@ impl Server {
     }
 
     /// Starts a Sentinel that watches a master.
-    pub(super) fn sentinel(master: &str, port: u16) -> Self {
+    pub(crate) fn sentinel(master: &str, port: u16) -> Self {
         let own = ports()[0];
         let text = format!(
             "port {own}\nbind 127.0.0.1\nsentinel monitor {master} 127.0.0.1 {port} 1\n\
@@ -70,7 +70,7 @@ impl Server {
     }
 
     /// Ends it with SIGKILL and returns when it is gone.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut keeper) = self.keeper.take() {
             drop(keeper.stdin.take());
             keeper.wait().expect("the server ends");
@@ -78,7 +78,7 @@ impl Server {
     }
 
     /// Starts it, with nothing in it, and returns when it listens.
-    pub(super) fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         self.kill();
         let keep = "redis-server \"$@\" >redis.log 2>&1 </dev/null & echo $!; \
                     cat >/dev/null; kill -9 $! 2>/dev/null; wait";
@@ -107,12 +107,12 @@ impl Server {
     }
 
     /// A file of its directory.
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// What it answers to a command of `redis-cli`.
-    pub(super) fn ask(&self, arguments: &[&str]) -> String {
+    pub(crate) fn ask(&self, arguments: &[&str]) -> String {
         let port = self.port.to_string();
         let asked = Command::new("redis-cli").args(["-p", &port]).args(arguments).output();
         let asked = asked.expect("redis-cli starts");

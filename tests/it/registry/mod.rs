@@ -86,14 +86,8 @@ async fn a_registry_that_is_away_is_seen_and_comes_back() {
     let (address, holds) = (peer.address, Arc::clone(&peer.holds));
     drop(peer);
     let directory = tempfile::tempdir().expect("a directory");
-    let shell = Shell {
-        log: Embedded::open(directory.path(), Arc::new(clock::now_ms)).expect("it is free"),
-        health: Health::new(),
-        metrics: Metrics::install().expect("nobody else records here"),
-        stop: CancellationToken::new(),
-        layouts: Arc::default(),
-        tracer: trunkline::trace::Tracer::default(),
-    };
+    let log = Embedded::open(directory.path(), Arc::new(clock::now_ms)).expect("it is free");
+    let shell = Shell::new(log, Vec::new()).expect("nobody else records here");
     let registry = at(format!("http://{address}"));
     tokio::spawn(registry::start(shell.clone(), registry, SchemaIds::default()).await);
     let why = || shell.health.missing().into_iter().map(|one| one.why).collect::<String>();
