@@ -12,7 +12,7 @@ use super::call::Conversation;
 use super::event::{Event, Kind, text};
 use super::gravestone::{Gravestone, NameKind};
 
-/// Which conversation, and which call of it, a name stands for. Hashed: there are millions of names,
+/// Which conversation, and which call of it, a name stands for. Hashed: there are millions of them,
 /// and nobody goes through them in order.
 #[derive(Clone, Debug, Default)]
 pub struct Aliases {

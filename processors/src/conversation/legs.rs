@@ -5,7 +5,7 @@
 //! section 2, items 1 and 2). A person may be a party on two sites (one of them seen from afar) and
 //! in a main and a consult call; the flow hears of people, not of parties.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use super::Settings;
 use super::call::{Call, Conversation, Party, PartyKind, VqEntry};
@@ -72,7 +72,7 @@ pub struct Context<'a> {
     /// Who logged in where.
     pub logins: &'a Logins,
     /// Which conversation a person is busy with, by DN and switch.
-    pub busy: &'a BTreeMap<String, String>,
+    pub busy: &'a HashMap<String, String>,
     /// How the processor is set.
     pub settings: &'a Settings,
 }

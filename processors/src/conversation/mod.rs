@@ -5,7 +5,7 @@
 //! `correlate` (which conversation?), `legs` (who is in the call?) and `flow` (what is to be
 //! told?); `tell` gives the commands their ids and times.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -123,17 +123,18 @@ pub struct ConversationProcessor {
     copies: Copies,
     streams: Streams,
     order: Order<Pending>,
-    conversations: BTreeMap<String, Conversation>,
-    gravestones: BTreeMap<Arc<str>, Gravestone>,
+    // Hashed: there are very many of them, and nobody goes through them in order.
+    conversations: HashMap<String, Conversation>,
+    gravestones: HashMap<Arc<str>, Gravestone>,
     aliases: Aliases,
     due: BTreeSet<(i64, Arc<str>)>,
     /// Which conversation a person is busy with, by DN and switch.
-    busy: BTreeMap<String, String>,
+    busy: HashMap<String, String>,
     /// Who is in which calls; empty where nobody is told.
     phones: Phones,
     logins: Logins,
     /// Conversations that wait for the end of an agent's after-call work, by employee id.
-    working: BTreeMap<String, BTreeSet<String>>,
+    working: HashMap<String, BTreeSet<String>>,
     changed: BTreeSet<String>,
     rows: Rows,
     effects: Effects,
@@ -184,14 +185,14 @@ impl ConversationProcessor {
             directory: Directory::default(),
             copies: Copies::default(),
             streams: Streams::default(),
-            conversations: BTreeMap::new(),
-            gravestones: BTreeMap::new(),
+            conversations: HashMap::new(),
+            gravestones: HashMap::new(),
             aliases: Aliases::default(),
             due: BTreeSet::new(),
-            busy: BTreeMap::new(),
+            busy: HashMap::new(),
             phones: Phones::default(),
             logins: Logins::default(),
-            working: BTreeMap::new(),
+            working: HashMap::new(),
             changed: BTreeSet::new(),
             rows: Rows::default(),
             effects: Effects::default(),
@@ -218,6 +219,19 @@ impl ConversationProcessor {
             late: self.order.late(),
             ..self.counters
         }
+    }
+
+    /// As [`Processor::apply`], of a record whose event is decoded already, or could not be.
+    pub fn apply_raw(&mut self, stored: &Stored, raw: Result<RawEvent, String>) {
+        self.dirty = true;
+        let until_down = raw.as_ref().is_ok_and(|raw| raw.kind == RawKind::LinkDown);
+        self.streams.advance(stored.append_time_ms, until_down);
+        match raw {
+            Ok(raw) => self.take(stored, raw),
+            Err(why) => self.bury(stored, "undecodable", &why),
+        }
+        self.release();
+        self.expire();
     }
 
     fn take(&mut self, stored: &Stored, raw: RawEvent) {
@@ -593,28 +607,22 @@ impl ConversationProcessor {
     }
 
     fn meta(&mut self) -> Vec<u8> {
+        // Lent for the time it is written.
         let meta = Meta {
-            copies: self.copies.clone(),
-            streams: self.streams.clone(),
+            copies: std::mem::take(&mut self.copies),
+            streams: std::mem::take(&mut self.streams),
             directory_complete: self.directory.complete,
             announced: self.rows.announcement(),
         };
-        json(&meta)
+        let written = json(&meta);
+        (self.copies, self.streams) = (meta.copies, meta.streams);
+        written
     }
 }
 
 impl Processor for ConversationProcessor {
     fn apply(&mut self, stored: &Stored) {
-        self.dirty = true;
-        let raw = raw_event(stored);
-        let until_down = raw.as_ref().is_ok_and(|raw| raw.kind == RawKind::LinkDown);
-        self.streams.advance(stored.append_time_ms, until_down);
-        match raw {
-            Ok(raw) => self.take(stored, raw),
-            Err(why) => self.bury(stored, "undecodable", &why),
-        }
-        self.release();
-        self.expire();
+        self.apply_raw(stored, raw_event(stored));
     }
 
     fn drain(&mut self) -> Effects {
