@@ -102,7 +102,6 @@ mod tests {
     use super::super::announce::{announce, mark_key};
     use super::super::bridge::raw_output;
     use super::*;
-
     use crate::clock;
     use crate::log::Log;
     use crate::log::embedded::Embedded;

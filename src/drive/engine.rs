@@ -122,6 +122,9 @@ impl Engine {
             tasks: TaskTracker::new(),
             deadline: plan.deadline,
         };
+        // What is reported before everything is named does not make the process ready.
+        let starting = shell.health.condition("start");
+        starting.set(false, "not everything has started yet");
         let watched = shell.clone();
         engine.thread("log", &plan.outlet.runtime, move || reach::watch(&watched))?;
         engine.configure(plan)?;
@@ -150,6 +153,7 @@ impl Engine {
             engine.thread("directory", &plan.outlet.runtime, move || follower.run())?;
         }
         engine.tasks.close();
+        starting.retire();
         Ok(engine)
     }
 
@@ -229,8 +233,13 @@ impl Engine {
     fn spawn(&mut self, kind: Kind, runtime: Handle) -> anyhow::Result<()> {
         let shell = self.shell.clone();
         let name = format!("{}-group", kind.name);
+        // Named before its thread runs: without it, the process could be taken for ready.
+        let waiting = shell.of(kind.stage.role()).health.condition(kind.group());
         let (kind, on) = (Arc::new(kind), runtime.clone());
-        self.thread(name, &on, move || group::run(&shell, &kind, &runtime))
+        self.thread(name, &on, move || {
+            group::run(&shell, &kind, &runtime);
+            drop(waiting);
+        })
     }
 
     /// Runs something that waits in a thread of its own.

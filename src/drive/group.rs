@@ -34,6 +34,13 @@ pub struct Kind {
     pub run: Box<Run>,
 }
 
+impl Kind {
+    /// What its group is called where it reports.
+    pub fn group(&self) -> String {
+        format!("{} group", self.name)
+    }
+}
+
 type Run = dyn Fn(&Shell, Partition, &Reached) + Send + Sync;
 
 /// How far a task has come: it says so here, and is watched by it.
@@ -74,7 +81,7 @@ impl Reached {
 /// Runs the tasks of a kind whose partitions are given to this process, until it stops.
 pub fn run(shell: &Shell, kind: &Arc<Kind>, runtime: &Handle) {
     let shell = &shell.of(kind.stage.role());
-    shell.keep(kind.stage, &format!("{} group", kind.name), |vitals| {
+    shell.keep(kind.stage, &kind.group(), |vitals| {
         let mut tasks = Tasks { shell, kind, runtime, running: BTreeMap::new() };
         be_member(&mut tasks, vitals)
     });

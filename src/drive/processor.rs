@@ -228,7 +228,6 @@ mod tests {
 
     use super::*;
     use crate::admin::health::Missing;
-
     use crate::log::Log;
     use crate::log::embedded::Embedded;
     use crate::topology;

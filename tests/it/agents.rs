@@ -272,6 +272,11 @@ impl Rig {
             deadline,
         };
         let engine = tokio::task::block_in_place(|| Engine::start(&shell, &plan));
+        // Whatever runs first, nobody may take the process for ready before all is named.
+        let named = shell.health.conditions();
+        for group in ["conversation", "conversation-sink", "presence", "presence-sink"] {
+            assert!(named.contains(&format!("{group} group")), "{group}: {named:?}");
+        }
         (engine.expect("the engine starts"), shell)
     }
 

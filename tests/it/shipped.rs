@@ -167,6 +167,13 @@ fn the_parts_of_the_compose_file_find_each_other() {
     let published = texts(&services["registry"]["ports"])[0].rsplit(':').next().expect("a port");
     assert_eq!(registry, format!("http://registry:{published}/apis/ccompat/v7"));
 
+    let webdav = &services["webdav"];
+    let told = |name: &str| webdav["environment"][name].as_str().expect("a text").to_owned();
+    let published = format!("127.0.0.1:{0}:{0}", told("WEBDAV_LISTEN"));
+    assert_eq!(texts(&webdav["ports"]), [published.as_str()]);
+    let writable = texts(&webdav["tmpfs"]).into_iter().filter_map(|place| place.split(':').next());
+    assert_eq!(writable.collect::<Vec<_>>(), [told("WEBDAV_DIR"), told("WEBDAV_RUN")]);
+
     let admin = config["admin"]["listen"].as_str().expect("a text");
     let port = admin.rsplit(':').next().expect("a port");
     let secret = cloud["conversation"]["client_secret_env"].as_str().expect("a text");
