@@ -21,8 +21,8 @@ use crate::admin::metrics::Metrics;
 use crate::admin::roles::Role;
 use crate::admin::{self, BindError, Shown};
 use crate::config::{
-    self, Admin, AgentSource, Config, ConfigDb, ConfigSync, Conversation, DeletionRules, Domain,
-    Log as LogConfig, Secret,
+    self, Admin, AgentSource, Authorities, Config, ConfigDb, ConfigSync, Conversation,
+    DeletionRules, Domain, Log as LogConfig, Secret,
 };
 use crate::drive::config_bridge::Source;
 use crate::drive::engine::{Agents, Configuration, Engine, Parts, Plan};
@@ -363,14 +363,12 @@ fn cloud(
     client_secret: &Secret,
 ) -> anyhow::Result<Arc<GenesysCloud>> {
     let cloud = &config.genesys_cloud;
-    let ca_pem = cloud.ca_file.as_ref().map(std::fs::read).transpose();
-    let ca_pem = ca_pem.context("genesys_cloud.ca_file cannot be read")?;
     Ok(Arc::new(GenesysCloud::new(ClientConfig {
         base_url: cloud.base_url.clone(),
         auth_url: cloud.auth_url.clone(),
         client_id: client_id.to_owned(),
         client_secret: client_secret.value.clone(),
-        ca_pem,
+        ca_pem: cloud.ca.as_ref().map(Authorities::pem),
         connect_timeout: CONNECT_TIMEOUT,
         request_timeout: cloud.conversation.request_timeout,
     })?))

@@ -180,11 +180,11 @@ pub(super) fn pem(file: &Path) -> Result<Vec<u8>, Flaw> {
 }
 
 /// A file of CA certificates.
-pub(super) fn ca_file(file: &Path) -> Result<(), Flaw> {
+pub(super) fn certificates(file: &Path) -> Result<Vec<u8>, Flaw> {
     let bytes = pem(file)?;
     let mark = b"-----BEGIN CERTIFICATE-----";
     if bytes.windows(mark.len()).any(|window| window == mark) {
-        Ok(())
+        Ok(bytes)
     } else {
         let said = format!("{} holds no certificate", file.display());
         Err(Flaw::new(Code::NamedFileUnusable, said).hint("certificates are given as PEM"))

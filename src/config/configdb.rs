@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secrecy::SecretString;
 use serde::{Serialize, Serializer};
 use trunkline_ingest::configdb::Settings as Source;
 use trunkline_ingest::configdb::database::DatabaseConfig;
@@ -13,6 +12,7 @@ use trunkline_ingest::configdb::profile::{PROFILE_BYTES_MAX, Profile};
 use trunkline_processors::config::settings::{Edition, Settings};
 use trunkline_schemas::configdb::DnType;
 
+use super::access::{self, Authorities, Secret};
 use super::codes::Code;
 use super::document::Flaw;
 use super::reader::{Reader, shown};
@@ -39,10 +39,10 @@ pub struct ConfigDb {
     pub user: String,
     /// The password.
     #[serde(flatten)]
-    pub password: Option<Password>,
-    /// CA certificates, as PEM; the connection is TLS with them only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ca_file: Option<PathBuf>,
+    pub password: Option<Secret>,
+    /// The connection is TLS with them only.
+    #[serde(flatten)]
+    pub ca: Option<Authorities>,
     /// How long a poll may take.
     #[serde(rename = "timeout_secs", serialize_with = "as_secs")]
     pub timeout: Duration,
@@ -69,36 +69,6 @@ pub struct ConfigDb {
     pub deletion_rules: DeletionRules,
     /// Name of the presence source.
     pub presence_source: String,
-    /// CA certificates that were read.
-    #[serde(skip)]
-    pub ca_pem: Option<Vec<u8>>,
-}
-
-/// The password and where it came from. Neither printing nor serialising it shows its value.
-#[derive(Clone, Debug)]
-pub struct Password {
-    source: PasswordSource,
-    value: SecretString,
-}
-
-#[derive(Clone, Debug, Serialize)]
-enum PasswordSource {
-    #[serde(rename = "password_file")]
-    File(PathBuf),
-    #[serde(rename = "password_env")]
-    Env(String),
-}
-
-impl Password {
-    pub(super) fn value(&self) -> SecretString {
-        self.value.clone()
-    }
-}
-
-impl Serialize for Password {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.source.serialize(serializer)
-    }
 }
 
 /// A profile from a file.
@@ -146,8 +116,8 @@ impl ConfigDb {
             port: self.port,
             database: self.database.clone(),
             user: self.user.clone(),
-            password: self.password.as_ref().map(|password| password.value.clone()),
-            ca_pem: self.ca_pem.clone(),
+            password: self.password.as_ref().map(|secret| secret.value.clone()),
+            ca_pem: self.ca.as_ref().map(Authorities::pem),
             timeout: self.timeout,
         }
     }
@@ -208,8 +178,8 @@ pub(super) fn configdb(
     let database = section.text("database").check(checks::id).required();
     let user = section.text("user").check(checks::id).required();
     let schema = section.text("schema").check(|text| Ok(Some(schema(assumed, text)?))).or(None);
-    let password = password(&mut section, environment);
-    let ca_file = ca(&mut section);
+    let password = access::password(&mut section, environment);
+    let ca = access::authorities(&mut section);
     let timeout = section.whole("timeout_secs", 1..=600).or(60);
     let profile = section.text("profile_file").check(|path| profile(document.resolve(path)));
     let profile = profile.check(|profile| Ok(Some(profile))).or(None);
@@ -235,7 +205,6 @@ pub(super) fn configdb(
     let presence_source = presence_source.or(default.source_name);
     section.finish();
     let user = user?;
-    let (ca_file, ca_pem) = ca_file.ok()?.unzip();
     Some(ConfigDb {
         kind: kind?,
         host: host?,
@@ -244,7 +213,7 @@ pub(super) fn configdb(
         schema: schema?.unwrap_or_else(|| schema_of(assumed, &user)),
         user,
         password: password.ok()?,
-        ca_file,
+        ca: ca.ok()?,
         timeout: Duration::from_secs(timeout?),
         profile: profile?,
         poll: Duration::from_secs(poll?),
@@ -255,50 +224,7 @@ pub(super) fn configdb(
         queue_types: queue_types?,
         deletion_rules: deletion_rules?,
         presence_source: presence_source?,
-        ca_pem,
     })
-}
-
-/// Certificates to trust, and their file; there need not be one.
-pub(super) fn ca(section: &mut Reader<'_>) -> Result<Option<(PathBuf, Vec<u8>)>, Reported> {
-    let document = section.document();
-    let ca = section.text("ca_file").check(|path| {
-        let path = document.resolve(path);
-        checks::ca_file(&path)?;
-        let pem = std::fs::read(&path).map_err(|e| unusable(&path, &e.to_string()))?;
-        Ok(Some((path, pem)))
-    });
-    ca.or(None).ok_or(Reported)
-}
-
-/// A problem that was reported.
-pub(super) struct Reported;
-
-/// The password; there need not be one.
-pub(super) fn password(
-    section: &mut Reader<'_>,
-    environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<Option<Password>, Reported> {
-    let document = section.document();
-    let has_both = section.has("password_file") && section.has("password_env");
-    let file = section.text("password_file").check(|written| {
-        let path = document.resolve(written);
-        let value = checks::secret_in_file(written, &path)?;
-        Ok(Some(Password { source: PasswordSource::File(path), value }))
-    });
-    let env = section.text("password_env").check(|variable| {
-        let value = checks::secret_in_env(variable, environment)?;
-        Ok(Some(Password { source: PasswordSource::Env(variable.to_owned()), value }))
-    });
-    if has_both {
-        let said = "`password_file` and `password_env` exclude each other";
-        env.check(|_| Err::<Password, _>(Flaw::new(Code::Contradiction, said)));
-        return Err(Reported);
-    }
-    match (file.or(None), env.or(None)) {
-        (Some(file), Some(env)) => Ok(file.or(env)),
-        (None, _) | (_, None) => Err(Reported),
-    }
 }
 
 fn unusable(path: &Path, said: &str) -> Flaw {

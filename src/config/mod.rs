@@ -10,10 +10,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secrecy::SecretString;
 use serde::{Serialize, Serializer};
 use trunkline_schemas::directory::DirectoryFile;
 
+mod access;
 mod agent_states;
 mod checks;
 pub mod codes;
@@ -33,10 +33,11 @@ mod tls;
 mod traces;
 mod tree;
 
+pub use access::{Authorities, Secret};
 pub use agent_states::{AgentSource, AgentStates, VoiceMicroservices};
 pub use codes::Code;
 pub use config_sync::ConfigSync;
-pub use configdb::{ConfigDb, DeletionRules, Password, ProfileFile, QueueTypes};
+pub use configdb::{ConfigDb, DeletionRules, ProfileFile, QueueTypes};
 pub use directory::load as load_directory;
 pub use document::ConfigError;
 pub use presence::{OwnClient, Presence, PresenceSink, Reasons};
@@ -225,9 +226,9 @@ pub struct GenesysCloud {
     pub base_url: String,
     /// Where tokens come from, without a slash at its end; `/oauth/token` is appended.
     pub auth_url: String,
-    /// Certificates to trust besides those of the system, as PEM.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ca_file: Option<PathBuf>,
+    /// Trusted besides those of the system.
+    #[serde(flatten)]
+    pub ca: Option<Authorities>,
     /// The OAuth client of the conversation sink.
     pub conversation: ConversationClient,
     /// How agents are told, if they are.
@@ -259,26 +260,6 @@ pub struct ConversationClient {
     /// How long a request may take.
     #[serde(rename = "request_timeout_secs", serialize_with = "as_secs")]
     pub request_timeout: Duration,
-}
-
-/// A secret and where it came from. Neither printing nor serialising it shows its value.
-#[derive(Clone, Debug)]
-pub struct Secret {
-    /// Where it came from.
-    pub source: SecretSource,
-    /// The secret, without the newline at the end of its file.
-    pub value: SecretString,
-}
-
-/// Where a secret comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub enum SecretSource {
-    /// A file.
-    #[serde(rename = "client_secret_file")]
-    File(PathBuf),
-    /// An environment variable.
-    #[serde(rename = "client_secret_env")]
-    Env(String),
 }
 
 /// The conversation processor.
@@ -389,12 +370,6 @@ impl Serialize for HostPort {
 impl Serialize for ServerPair {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.source.serialize(serializer)
     }
 }
 

@@ -6,8 +6,7 @@ use serde::Serialize;
 use super::codes::Code;
 use super::document::Flaw;
 use super::reader::{Placed, Reader, Unique};
-use super::sections::secret;
-use super::{Secret, checks};
+use super::{Secret, access, checks};
 
 /// How the presence sink writes. Without the section, agents are not told.
 #[derive(Clone, Debug, Serialize)]
@@ -104,13 +103,13 @@ fn client(
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Option<OwnClient> {
     let client_id = section.text("client_id").check(checks::id).required();
-    let client_secret = secret(section, environment);
+    let client_secret = access::client_secret(section, environment);
     let requests_per_minute = section.whole("requests_per_minute", 1..=30_000).or(300);
     let most = requests_per_minute.unwrap_or(300);
     let burst = section.whole("burst", 1..=most).or(most.min(10));
     Some(OwnClient {
         client_id: client_id?,
-        client_secret: client_secret?,
+        client_secret: client_secret.ok()?,
         requests_per_minute: requests_per_minute? as u32,
         burst: burst? as u32,
     })

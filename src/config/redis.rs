@@ -1,11 +1,9 @@
 //! `[redis]`: where the processes of one installation share the allowance.
 
-use std::path::PathBuf;
-
 use serde::Serialize;
 
+use super::access::{self, Authorities, Secret};
 use super::codes::Code;
-use super::configdb::{self, Password};
 use super::document::Flaw;
 use super::reader::{Placed, Reader, Unique};
 use super::{HostPort, checks};
@@ -28,13 +26,10 @@ pub struct Redis {
     pub user: Option<String>,
     /// The password.
     #[serde(flatten)]
-    pub password: Option<Password>,
-    /// CA certificates, as PEM; the connection is TLS with them only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ca_file: Option<PathBuf>,
-    /// CA certificates that were read.
-    #[serde(skip)]
-    pub ca_pem: Option<Vec<u8>>,
+    pub password: Option<Secret>,
+    /// The connection is TLS with them only.
+    #[serde(flatten)]
+    pub ca: Option<Authorities>,
 }
 
 impl Redis {
@@ -51,8 +46,8 @@ impl Redis {
         RedisConfig {
             place,
             user: self.user.clone(),
-            password: self.password.as_ref().map(Password::value),
-            ca_pem: self.ca_pem.clone(),
+            password: self.password.as_ref().map(|secret| secret.value.clone()),
+            ca_pem: self.ca.as_ref().map(Authorities::pem),
         }
     }
 }
@@ -89,18 +84,16 @@ pub(super) fn redis(
     }
     let master = section.text("master").check(|text| checks::id(text).map(Some)).or(None);
     let user = section.text("user").check(|text| checks::id(text).map(Some)).or(None);
-    let password = configdb::password(&mut section, environment);
-    let ca = configdb::ca(&mut section);
+    let password = access::password(&mut section, environment);
+    let ca = access::authorities(&mut section);
     section.finish();
-    let (ca_file, ca_pem) = ca.ok()?.unzip();
     let read = Redis {
         server: server?,
         sentinels: sentinels?.into_iter().map(|placed| placed.value).collect(),
         master: master?,
         user: user?,
         password: password.ok()?,
-        ca_file,
-        ca_pem,
+        ca: ca.ok()?,
     };
     is_placed.then_some(read)
 }

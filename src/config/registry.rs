@@ -1,12 +1,10 @@
 //! `[schema_registry]`: where the schemas of the topics are registered.
 
-use std::path::PathBuf;
-
 use serde::Serialize;
 
+use super::access::{self, Authorities, Secret};
 use super::checks;
 use super::codes::Code;
-use super::configdb::{self, Password};
 use super::document::Flaw;
 use super::reader::Reader;
 use crate::registry::RegistryConfig;
@@ -21,23 +19,20 @@ pub struct SchemaRegistry {
     pub user: Option<String>,
     /// The password.
     #[serde(flatten)]
-    pub password: Option<Password>,
-    /// CA certificates to trust instead of those of the system, as PEM.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ca_file: Option<PathBuf>,
-    /// CA certificates that were read.
-    #[serde(skip)]
-    pub ca_pem: Option<Vec<u8>>,
+    pub password: Option<Secret>,
+    /// Trusted instead of those of the system.
+    #[serde(flatten)]
+    pub ca: Option<Authorities>,
 }
 
 impl SchemaRegistry {
     /// How the registry is reached.
     pub fn connection(&self) -> RegistryConfig {
-        let password = self.password.as_ref().map(Password::value);
+        let password = self.password.as_ref().map(|secret| secret.value.clone());
         RegistryConfig {
             url: self.url.clone(),
             login: self.user.clone().zip(password),
-            ca_pem: self.ca_pem.clone(),
+            ca_pem: self.ca.as_ref().map(Authorities::pem),
         }
     }
 }
@@ -49,8 +44,8 @@ pub(super) fn registry(
 ) -> Option<SchemaRegistry> {
     let url = section.text("url").check(checks::any_url).required();
     let user = section.text("user").check(|text| checks::id(text).map(Some)).or(None);
-    let password = configdb::password(&mut section, environment);
-    let ca = configdb::ca(&mut section);
+    let password = access::password(&mut section, environment);
+    let ca = access::authorities(&mut section);
     let (user, password) = (user?, password.ok()?);
     if user.is_some() != password.is_some() {
         let flaw = Flaw::new(Code::MissingKey, "`user` and a password belong together");
@@ -62,6 +57,5 @@ pub(super) fn registry(
         return None;
     }
     section.finish();
-    let (ca_file, ca_pem) = ca.ok()?.unzip();
-    Some(SchemaRegistry { url: url?, user, password, ca_file, ca_pem })
+    Some(SchemaRegistry { url: url?, user, password, ca: ca.ok()? })
 }

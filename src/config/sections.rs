@@ -11,8 +11,8 @@ use super::document::Flaw;
 use super::reader::{Placed, Reader, Unique, shown};
 use super::{
     Admin, Bridge, ClientFile, Config, Conversation, ConversationClient, Domain, GenesysCloud,
-    HostPort, Log, Logging, Secret, SecretSource, ServerPair, Shutdown, Site, Topics, agent_states,
-    checks, config_sync, configdb, directory, presence, redis, registry, reporting, tls, traces,
+    HostPort, Log, Logging, ServerPair, Shutdown, Site, Topics, access, agent_states, checks,
+    config_sync, configdb, directory, presence, redis, registry, reporting, tls, traces,
 };
 use crate::admin::roles::Role;
 
@@ -348,16 +348,9 @@ fn genesys_cloud(
     mut section: Reader<'_>,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Option<GenesysCloud> {
-    let document = section.document();
     let base_url = section.text("base_url").check(checks::url).required();
     let auth_url = section.text("auth_url").check(checks::url).required();
-    let ca_file = section
-        .text("ca_file")
-        .check(|path| {
-            let path = document.resolve(path);
-            checks::ca_file(&path).map(|()| Some(path))
-        })
-        .or(None);
+    let ca = access::authorities(&mut section);
     let hint = "every sink has an OAuth client of its own: client_id and client_secret_file";
     let conversation = section.required_section("conversation", hint);
     let conversation = conversation_client(conversation, environment);
@@ -376,7 +369,7 @@ fn genesys_cloud(
     Some(GenesysCloud {
         base_url: base_url?,
         auth_url: auth_url?,
-        ca_file: ca_file?,
+        ca: ca.ok()?,
         conversation: conversation?,
         presence: presence?,
         config_sync: config_sync?,
@@ -388,7 +381,7 @@ fn conversation_client(
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Option<ConversationClient> {
     let client_id = section.text("client_id").check(checks::id).required();
-    let client_secret = secret(&mut section, environment);
+    let client_secret = access::client_secret(&mut section, environment);
     let requests_per_minute = section.whole("requests_per_minute", 1..=30_000).or(300);
     let most = requests_per_minute.unwrap_or(300);
     let burst = section.whole("burst", 1..=most).or(most.min(10));
@@ -401,7 +394,7 @@ fn conversation_client(
     section.finish();
     Some(ConversationClient {
         client_id: client_id?,
-        client_secret: client_secret?,
+        client_secret: client_secret.ok()?,
         requests_per_minute: requests_per_minute? as u32,
         burst: burst? as u32,
         events_per_request: events_per_request? as usize,
@@ -409,35 +402,6 @@ fn conversation_client(
         requests_in_flight: requests_in_flight? as usize,
         request_timeout: Duration::from_secs(request_timeout?),
     })
-}
-
-pub(super) fn secret(
-    section: &mut Reader<'_>,
-    environment: &dyn Fn(&str) -> Option<String>,
-) -> Option<Secret> {
-    let document = section.document();
-    let (in_file, in_env) = ("client_secret_file", "client_secret_env");
-    let (has_file, has_env) = (section.has(in_file), section.has(in_env));
-    let file = section.text(in_file).check(|written| {
-        let path = document.resolve(written);
-        let value = checks::secret_in_file(written, &path)?;
-        Ok(Secret { source: SecretSource::File(path), value })
-    });
-    let env = section.text(in_env).check(|variable| {
-        let value = checks::secret_in_env(variable, environment)?;
-        Ok(Secret { source: SecretSource::Env(variable.to_owned()), value })
-    });
-    if has_file && has_env {
-        let said = format!("`{in_file}` and `{in_env}` exclude each other");
-        env.check(|_| Err::<Secret, _>(Flaw::new(Code::Contradiction, said)));
-        return None;
-    }
-    if !has_file && !has_env && !section.has("client_secret") {
-        let said = "the secret of the client is missing";
-        let flaw = Flaw::new(Code::MissingKey, said);
-        section.report(in_file, flaw.hint(format!("write `{in_file} = \"…\"` or `{in_env}`")));
-    }
-    file.placed().or_else(|| env.placed()).map(|placed| placed.value)
 }
 
 fn conversation(mut section: Reader<'_>) -> Option<Conversation> {

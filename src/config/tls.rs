@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use trunkline_ingest::wire::{Identity, Tls, TlsError};
 
+use super::access::Reported;
 use super::checks;
 use super::codes::Code;
 use super::document::Flaw;
@@ -41,9 +42,6 @@ impl PartialEq for SourceTls {
 }
 
 impl Eq for SourceTls {}
-
-/// A problem that was reported.
-pub(super) struct Reported;
 
 /// Reads the table `tls` of a section, if it is there.
 pub(super) fn tls(section: &mut Reader<'_>) -> Result<Option<SourceTls>, Reported> {

@@ -65,10 +65,10 @@ impl Unpolled {
 }
 
 /// Runs the bridge until the process stops.
-pub fn run(shell: &Shell, partition: Partition, place: &Place, reached: &Reached) {
+pub fn run(shell: &Shell, partition: Partition, place: &Place, reached: &Reached, vitals: Vitals) {
     let (input, state) = (RAW_CONFIGDB, STATE_BRIDGE);
     let spec = TaskSpec { name: NAME, input, partition, state };
-    shell.keep(Stage::ConfigDb, &spec.id(), |vitals| {
+    vitals.keep(shell, Stage::ConfigDb, |vitals| {
         vitals.say(Some("the database has not been read yet"));
         Life::new(shell, place, shell.log.own(&spec)?, reached).live(vitals)
     });

@@ -14,6 +14,7 @@ use trunkline_sinks::genesys_cloud::retry::retry_after_ms;
 use super::group::Reached;
 use super::sink::Outlet;
 use super::tail::Tail;
+use super::vitals::Vitals;
 use super::{
     IDLE_WAIT, Restored, STEP_RECORDS_MAX, Shell, TaskError, chance, count_outputs, point, restore,
     unwrap_state, wrap_state,
@@ -45,10 +46,10 @@ pub const fn spec(partition: Partition) -> TaskSpec {
 }
 
 /// Runs the sink until the process stops.
-pub fn run(shell: &Shell, partition: Partition, place: &Place, reached: &Reached) {
+pub fn run(shell: &Shell, partition: Partition, place: &Place, reached: &Reached, vitals: Vitals) {
     let spec = spec(partition);
     let _turns = place.outlet.own(partition);
-    shell.keep(Stage::ConfigSink, &spec.id(), |vitals| {
+    vitals.keep(shell, Stage::ConfigSink, |vitals| {
         let mut life = Life::begin(shell, &spec, place, Some(reached))?;
         life.live(&mut |at| {
             vitals.beat();

@@ -8,20 +8,13 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use trunkline_ingest::feed::{Bridge, LinkConfig};
-use trunkline_processors::config::{self, ConfigProcessor};
-use trunkline_processors::conversation::{self, ConversationProcessor, Settings};
-use trunkline_processors::presence::{self, Authority, PresenceProcessor};
-use trunkline_processors::{Informed, Processor};
+use trunkline_processors::config;
+use trunkline_processors::conversation::Settings;
+use trunkline_processors::presence;
 use trunkline_schemas::raw::Stream;
-use trunkline_schemas::topics::{
-    COMMAND_CONFIG, COMMAND_CONVERSATION, COMMAND_PRESENCE, DEAD_CONFIG, DEAD_CONVERSATION,
-    DEAD_PRESENCE, RAW_AGENT, RAW_CONFIGDB, RAW_TLIB, STATE_CONFIG, STATE_CONVERSATION,
-    STATE_CONVERSATION_SINK, STATE_PRESENCE, STATE_PRESENCE_SINK,
-};
+use trunkline_schemas::topics::{RAW_AGENT, RAW_TLIB};
 use trunkline_schemas::{Partition, Topic};
-use trunkline_sinks::{Conversation, Presence};
 
-use super::beginning::{Beginning, Waits};
 use super::bridge::{LogWriter, Watched};
 use super::consumer::Source;
 use super::definitions::Presences;
@@ -29,15 +22,15 @@ use super::group::{self, Kind};
 use super::links::{Listened, Telling, links};
 use super::roster::Followed;
 use super::sink::Outlet;
-use super::synced::{Follower, Told};
+use super::synced::{self, Follower, Told};
+use super::vitals::Vitals;
 use super::{
-    Shell, announce, bridge, chance, config_bridge, config_sink, consumer, definitions, processor,
-    reach, reporting, roster, sink,
+    Shell, announce, bridge, chance, config_bridge, config_sink, consumer, definitions, kinds,
+    reach, reporting, roster,
 };
-use crate::admin::metrics::{Stage, Target};
 use crate::admin::roles::Role;
 use crate::clock;
-use crate::config::{AgentSource, Domain};
+use crate::config::Domain;
 use crate::log::kafka::KafkaConfig;
 
 /// Which parts of the pipeline run in this process.
@@ -105,7 +98,7 @@ pub struct Configuration {
 
 impl Plan<'_> {
     /// Whether the synchronisation of the configuration makes the directories.
-    fn is_synced(&self) -> bool {
+    pub(super) fn is_synced(&self) -> bool {
         self.configuration.as_ref().is_some_and(|configuration| configuration.sink.is_some())
     }
 }
@@ -125,15 +118,15 @@ impl Engine {
         // What is reported before everything is named does not make the process ready.
         let starting = shell.health.condition("start");
         starting.set(false, "not everything has started yet");
-        let watched = shell.clone();
-        engine.thread("log", &plan.outlet.runtime, move || reach::watch(&watched))?;
+        let (watched, vitals) = (shell.clone(), Vitals::new(shell, reach::NAME));
+        engine.thread(reach::NAME, &plan.outlet.runtime, move || reach::watch(&watched, vitals))?;
         engine.configure(plan)?;
         let mut follower = plan.is_synced().then(|| Follower::new(shell)).transpose()?;
         // Without domains, the configuration is all there is to do.
         if plan.parts.processors && !plan.domains.is_empty() {
-            engine.group(self::conversation(plan), plan)?;
+            engine.group(kinds::conversation(plan), plan)?;
             if let Some(agents) = &plan.agents {
-                engine.group(self::presence(plan, agents), plan)?;
+                engine.group(kinds::presence(plan, agents), plan)?;
             }
         }
         if plan.parts.ingest {
@@ -142,15 +135,16 @@ impl Engine {
             }
         }
         if plan.parts.sinks {
-            engine.group(conversation_sink(plan), plan)?;
+            engine.group(kinds::conversation_sink(plan), plan)?;
             if let Some(agents) = &plan.agents {
-                let source = source_id(agents, follower.as_ref());
+                let source = kinds::source_id(agents, follower.as_ref());
                 let known = engine.follow_definitions(agents);
-                engine.group(presence_sink(agents, source, known), plan)?;
+                engine.group(kinds::presence_sink(agents, source, known), plan)?;
             }
         }
         if let Some(follower) = follower.filter(|_| plan.parts.ingest || plan.parts.sinks) {
-            engine.thread("directory", &plan.outlet.runtime, move || follower.run())?;
+            let vitals = Vitals::new(shell, synced::NAME);
+            engine.thread(synced::NAME, &plan.outlet.runtime, move || follower.run(vitals))?;
         }
         engine.tasks.close();
         starting.retire();
@@ -161,13 +155,13 @@ impl Engine {
     fn configure(&mut self, plan: &Plan<'_>) -> anyhow::Result<()> {
         let Some(configuration) = &plan.configuration else { return Ok(()) };
         if plan.parts.ingest {
-            self.group(config_bridge_kind(configuration.bridge.clone()), plan)?;
+            self.group(kinds::config_bridge(configuration.bridge.clone()), plan)?;
         }
         if plan.parts.processors {
-            self.group(config_processor(configuration.settings.clone()), plan)?;
+            self.group(kinds::config_processor(configuration.settings.clone()), plan)?;
         }
         match &configuration.sink {
-            Some(place) if plan.parts.sinks => self.group(config_kind(place.clone()), plan),
+            Some(place) if plan.parts.sinks => self.group(kinds::config_sink(place.clone()), plan),
             Some(_) | None => Ok(()),
         }
     }
@@ -227,18 +221,12 @@ impl Engine {
 
     /// Runs the tasks of a kind whose partitions this process is given.
     fn group(&mut self, kind: Kind, plan: &Plan<'_>) -> anyhow::Result<()> {
-        self.spawn(kind, plan.outlet.runtime.clone())
-    }
-
-    fn spawn(&mut self, kind: Kind, runtime: Handle) -> anyhow::Result<()> {
-        let shell = self.shell.clone();
+        let shell = self.shell.of(kind.stage.role());
+        let vitals = Vitals::new(&shell, kind.group());
         let name = format!("{}-group", kind.name);
-        // Named before its thread runs: without it, the process could be taken for ready.
-        let waiting = shell.of(kind.stage.role()).health.condition(kind.group());
-        let (kind, on) = (Arc::new(kind), runtime.clone());
-        self.thread(name, &on, move || {
-            group::run(&shell, &kind, &runtime);
-            drop(waiting);
+        let (kind, runtime) = (Arc::new(kind), plan.outlet.runtime.clone());
+        self.thread(name, &plan.outlet.runtime, move || {
+            group::run(&shell, &kind, &runtime, vitals);
         })
     }
 
@@ -360,154 +348,6 @@ impl Engine {
             }
         }
     }
-}
-
-fn conversation(plan: &Plan<'_>) -> Kind {
-    let set = |domain: &Domain| {
-        let authority = domain.agent_states.as_ref().map(|states| states.authority);
-        let relay_calls = authority == Some(AgentSource::VoiceMicroservices);
-        (domain.name.clone(), Settings { relay_calls, ..plan.settings.clone() })
-    };
-    let domains: Vec<_> = plan.domains.iter().map(set).collect();
-    let place = processor::Place {
-        name: "conversation",
-        input: RAW_TLIB,
-        state: STATE_CONVERSATION,
-        dead: DEAD_CONVERSATION,
-        stage: Stage::Conversation,
-        make: Box::new(move |partition| {
-            // A partition is a domain; another process may have added more.
-            let (domain, settings) = domains.get(partition as usize)?;
-            Some(ConversationProcessor::new(domain, settings.clone()))
-        }),
-        keys: |processor| processor.counters().conversations,
-        beginning: beginning(plan, RAW_TLIB),
-        dead_letter: conversation::dead_letter,
-    };
-    processor_kind(place)
-}
-
-/// What the processor of a raw topic waits for where the directory is still to be made.
-fn beginning<P: Informed>(plan: &Plan<'_>, topic: Topic) -> Option<Beginning<P>> {
-    if !plan.is_synced() {
-        return None;
-    }
-    let tells_agents = plan.agents.is_some();
-    let waits = |domain: &Domain| Waits {
-        mark: announce::mark_key(&domain.name, topic),
-        relayed: topic == RAW_TLIB && tells_agents && domain.agent_states.is_some(),
-    };
-    let waits: Vec<Waits> = plan.domains.iter().map(waits).collect();
-    Some(Beginning::new(move |partition| waits.get(partition as usize).cloned()))
-}
-
-fn config_processor(settings: config::settings::Settings) -> Kind {
-    processor_kind(processor::Place {
-        name: "config",
-        input: RAW_CONFIGDB,
-        state: STATE_CONFIG,
-        dead: DEAD_CONFIG,
-        stage: Stage::Config,
-        make: Box::new(move |_| Some(ConfigProcessor::new(settings.clone()))),
-        keys: |processor| processor.wanted().len() as u64,
-        beginning: None,
-        dead_letter: config::dead_letter,
-    })
-}
-
-fn conversation_sink(plan: &Plan<'_>) -> Kind {
-    sink_kind(sink::Place {
-        input: COMMAND_CONVERSATION,
-        state: STATE_CONVERSATION_SINK,
-        stage: Stage::ConversationSink,
-        target: Target::Conversation,
-        rules: Box::new(|| Conversation),
-        outlet: plan.outlet.clone(),
-    })
-}
-
-fn presence(plan: &Plan<'_>, agents: &Agents) -> Kind {
-    let set = |(domain, settings): (&Domain, &presence::Settings)| {
-        let source = domain.agent_states.as_ref().map(|states| states.authority);
-        let authority = match source {
-            Some(AgentSource::VoiceMicroservices) => Authority::VoiceMicroservices,
-            Some(AgentSource::StatServer) | None => Authority::StatServer,
-        };
-        (domain.name.clone(), presence::Settings { authority, ..settings.clone() })
-    };
-    let domains: Vec<_> = plan.domains.iter().zip(&agents.settings).map(set).collect();
-    processor_kind(processor::Place {
-        name: "presence",
-        input: RAW_AGENT,
-        state: STATE_PRESENCE,
-        dead: DEAD_PRESENCE,
-        stage: Stage::Presence,
-        make: Box::new(move |partition| {
-            let (domain, settings) = domains.get(partition as usize)?;
-            Some(PresenceProcessor::new(domain, settings.clone()))
-        }),
-        keys: |processor| processor.counters().agents,
-        beginning: beginning(plan, RAW_AGENT),
-        dead_letter: presence::dead_letter,
-    })
-}
-
-/// The id of the presence source: the configured one, else the one that is made.
-fn source_id(agents: &Agents, follower: Option<&Follower>) -> watch::Receiver<Arc<str>> {
-    let fixed = || watch::Sender::new(agents.source_id.as_deref().unwrap_or_default().into());
-    let follower = follower.filter(|_| agents.source_id.is_none());
-    follower.map_or_else(|| fixed().subscribe(), Follower::source)
-}
-
-fn presence_sink(
-    agents: &Agents,
-    source: watch::Receiver<Arc<str>>,
-    known: watch::Receiver<Presences>,
-) -> Kind {
-    let rules = move || {
-        let Presences { definitions, given_up } = known.borrow().clone();
-        Presence { source_id: Arc::clone(&source.borrow()), definitions, given_up }
-    };
-    sink_kind(sink::Place {
-        input: COMMAND_PRESENCE,
-        state: STATE_PRESENCE_SINK,
-        stage: Stage::PresenceSink,
-        target: Target::Presence,
-        rules: Box::new(rules),
-        outlet: agents.outlet.clone(),
-    })
-}
-
-fn processor_kind<P: Processor + 'static>(place: processor::Place<P>) -> Kind {
-    let processor::Place { name, input, stage, .. } = place;
-    let run = move |shell: &Shell, partition, reached: &_| {
-        processor::run(shell, partition, &place, reached);
-    };
-    Kind { name, input, stage, run: Box::new(run) }
-}
-
-fn sink_kind<R: sink::Sent>(place: sink::Place<R>) -> Kind {
-    let sink::Place { input, stage, .. } = place;
-    let run = move |shell: &Shell, partition, reached: &_| {
-        sink::run(shell, partition, &place, reached);
-    };
-    Kind { name: R::STAGE, input, stage, run: Box::new(run) }
-}
-
-fn config_bridge_kind(place: config_bridge::Place) -> Kind {
-    let run = move |shell: &Shell, partition, reached: &_| {
-        config_bridge::run(shell, partition, &place, reached);
-    };
-    let (name, input, stage) = (config_bridge::NAME, RAW_CONFIGDB, Stage::ConfigDb);
-    Kind { name, input, stage, run: Box::new(run) }
-}
-
-fn config_kind(place: config_sink::Place) -> Kind {
-    let run = move |shell: &Shell, partition, reached: &_| {
-        config_sink::run(shell, partition, &place, reached);
-    };
-    let (name, input, stage) = (config_sink::NAME, COMMAND_CONFIG, Stage::ConfigSink);
-    Kind { name, input, stage, run: Box::new(run) }
 }
 
 /// Whose events a stream carries.

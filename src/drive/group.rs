@@ -30,7 +30,7 @@ pub struct Kind {
     pub input: Topic,
     /// How its metrics are labelled.
     pub stage: Stage,
-    /// Runs the task of a partition until the shell it is given stops.
+    /// Runs the task of a partition until the shell it is given stops; it reports there.
     pub run: Box<Run>,
 }
 
@@ -41,7 +41,7 @@ impl Kind {
     }
 }
 
-type Run = dyn Fn(&Shell, Partition, &Reached) + Send + Sync;
+type Run = dyn Fn(&Shell, Partition, &Reached, Vitals) + Send + Sync;
 
 /// How far a task has come: it says so here, and is watched by it.
 pub struct Reached {
@@ -79,9 +79,8 @@ impl Reached {
 }
 
 /// Runs the tasks of a kind whose partitions are given to this process, until it stops.
-pub fn run(shell: &Shell, kind: &Arc<Kind>, runtime: &Handle) {
-    let shell = &shell.of(kind.stage.role());
-    shell.keep(kind.stage, &kind.group(), |vitals| {
+pub fn run(shell: &Shell, kind: &Arc<Kind>, runtime: &Handle, vitals: Vitals) {
+    vitals.keep(shell, kind.stage, |vitals| {
         let mut tasks = Tasks { shell, kind, runtime, running: BTreeMap::new() };
         be_member(&mut tasks, vitals)
     });
@@ -166,8 +165,7 @@ impl Running {
 impl Tasks<'_> {
     fn start(&mut self, partition: Partition) -> Result<(), LogError> {
         let (kind, id) = (Arc::clone(self.kind), format!("{}-{partition}", self.kind.name));
-        // Until the task says more of itself: there is no moment in which nobody does.
-        let waiting = self.shell.health.condition(&id);
+        let vitals = Vitals::new(self.shell, &id);
         let moves = self.shell.health.condition(format!("{id} moves on"));
         moves.set(true, "");
         let stop = self.shell.stop.child_token();
@@ -177,14 +175,13 @@ impl Tasks<'_> {
         let (told, runtime) = (Arc::clone(&reached), self.runtime.clone());
         let body = move || {
             let _entered = runtime.enter();
-            (kind.run)(&shell, partition, &told);
+            (kind.run)(&shell, partition, &told, vitals);
         };
         let thread = std::thread::Builder::new().name(id.clone()).spawn(body);
         let thread = thread.map_err(|error| LogError::Unavailable {
             what: format!("starting the thread of task {id}"),
             source: error.into(),
         })?;
-        drop(waiting);
         let pace = Pace::default();
         let running = Running { stop, thread, reached, pace, nothing_at: None, moves };
         self.running.insert(partition, running);

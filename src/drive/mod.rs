@@ -28,6 +28,7 @@ pub mod consumer;
 mod definitions;
 pub mod engine;
 pub mod group;
+mod kinds;
 mod links;
 pub mod point;
 pub mod processor;

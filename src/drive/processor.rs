@@ -48,11 +48,17 @@ pub struct Place<P> {
 }
 
 /// Runs a processor on one partition until the process stops.
-pub fn run<P: Processor>(shell: &Shell, partition: Partition, place: &Place<P>, reached: &Reached) {
+pub fn run<P: Processor>(
+    shell: &Shell,
+    partition: Partition,
+    place: &Place<P>,
+    reached: &Reached,
+    vitals: Vitals,
+) {
     let Place { name, input, state, .. } = *place;
     let spec = TaskSpec { name, input, partition, state };
     let mut poisoned = BTreeSet::new();
-    shell.keep(place.stage, &spec.id(), |vitals| {
+    vitals.keep(shell, place.stage, |vitals| {
         let processor = loop {
             if let Some(processor) = (place.make)(partition) {
                 break processor;
@@ -270,7 +276,8 @@ mod tests {
         let gauges = shell.metrics.task(Stage::Conversation, RAW_TLIB, 0);
         let reached = Reached::new(gauges);
         std::thread::scope(|scope| {
-            let task = scope.spawn(|| run(&shell, 0, &place, &reached));
+            let vitals = Vitals::new(&shell, "conversation-0");
+            let task = scope.spawn(|| run(&shell, 0, &place, &reached, vitals));
             let said =
                 Missing { condition: "conversation-0".to_owned(), why: UNKNOWN_DOMAIN.to_owned() };
             until("it is said", || shell.health.missing() == [said.clone()]);

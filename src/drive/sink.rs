@@ -14,6 +14,7 @@ use trunkline_sinks::genesys_cloud::Reply;
 use trunkline_sinks::{Allowance, Answer, GenesysCloud, Rules, Sink, SinkConfig};
 
 use super::group::Reached;
+use super::vitals::Vitals;
 use super::{
     IDLE_WAIT, STEP_RECORDS_MAX, Shell, TaskError, chance, count_outputs, point, restore,
     wrap_state,
@@ -88,11 +89,17 @@ pub trait Sent: Rules<Command: Send> + Clone + Send + Sync + 'static {}
 impl<R: Rules<Command: Send> + Clone + Send + Sync + 'static> Sent for R {}
 
 /// Runs a sink on one partition until the process stops.
-pub fn run<R: Sent>(shell: &Shell, partition: Partition, place: &Place<R>, reached: &Reached) {
+pub fn run<R: Sent>(
+    shell: &Shell,
+    partition: Partition,
+    place: &Place<R>,
+    reached: &Reached,
+    vitals: Vitals,
+) {
     let Place { input, state, .. } = *place;
     let spec = TaskSpec { name: R::STAGE, input, partition, state };
     let _turns = place.outlet.own(partition);
-    shell.keep(place.stage, &spec.id(), |vitals| {
+    vitals.keep(shell, place.stage, |vitals| {
         let mut life = Life::begin(shell, &spec, place, reached)?;
         life.live(&mut |blocked| {
             vitals.beat();

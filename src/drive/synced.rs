@@ -26,8 +26,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Looks after which a change is announced though more of them come: each announcement names every
 /// row.
 const LOOKS_MAX: u32 = 60;
-/// What `/readyz` calls it.
-const CONDITION: &str = "directory";
+/// What its thread and its condition are called.
+pub(super) const NAME: &str = "directory";
 
 /// A domain that is told.
 #[derive(Debug)]
@@ -88,8 +88,7 @@ impl Follower {
     }
 
     /// Runs until the process stops.
-    pub(super) fn run(mut self) {
-        let vitals = Vitals::new(&self.shell, CONDITION);
+    pub(super) fn run(mut self, vitals: Vitals) {
         loop {
             vitals.beat();
             match self.look() {

@@ -7,17 +7,22 @@ use crate::admin::health::{Condition, Progress};
 use crate::admin::metrics::{self, Stage};
 use crate::clock;
 
-/// Where a loop reports: that it moves, and whether what it does can be relied on.
-pub(super) struct Vitals {
+/// Where a loop reports: that it moves, and whether what it does can be relied on. Made before its
+/// thread runs, so that there is no moment in which nobody speaks for it.
+#[must_use = "a loop whose vitals are dropped counts as dead"]
+pub struct Vitals {
+    name: String,
     progress: Progress,
     ready: Condition,
 }
 
 impl Vitals {
     /// Those of the loop of this name.
-    pub(super) fn new(shell: &Shell, name: &str) -> Self {
-        let progress = shell.health.watch(name, LOOP_LIMIT, clock::uptime());
-        Self { progress, ready: shell.health.condition(name) }
+    pub(super) fn new(shell: &Shell, name: impl Into<String>) -> Self {
+        let name = name.into();
+        let progress = shell.health.watch(&name, LOOP_LIMIT, clock::uptime());
+        let ready = shell.health.condition(&name);
+        Self { name, progress, ready }
     }
 
     /// The loop made a step, or saw that there is nothing to do.
@@ -35,26 +40,23 @@ impl Vitals {
         self.progress.retire();
         self.ready.retire();
     }
-}
 
-impl Shell {
     /// Runs one life after the other until one ends well or the process stops: what failed is
     /// dropped and begins anew, never patched up.
     pub(super) fn keep<E: Display>(
-        &self,
+        self,
+        shell: &Shell,
         stage: Stage,
-        name: &str,
-        mut life: impl FnMut(&Vitals) -> Result<(), E>,
+        mut life: impl FnMut(&Self) -> Result<(), E>,
     ) {
-        let vitals = Vitals::new(self, name);
-        while let Err(error) = life(&vitals) {
-            tracing::warn!(task = name, %error, "it is dropped and begins anew");
+        while let Err(error) = life(&self) {
+            tracing::warn!(task = self.name, %error, "it is dropped and begins anew");
             metrics::restart(stage);
-            vitals.say(Some(&error.to_string()));
-            if !self.pause(REOWN_WAIT) {
+            self.say(Some(&error.to_string()));
+            if !shell.pause(REOWN_WAIT) {
                 break;
             }
         }
-        vitals.retire();
+        self.retire();
     }
 }

@@ -214,7 +214,8 @@ pub trait Log: Send + Sync {
     /// for its cause.
     ///
     /// # Errors
-    /// [`LogError::Unavailable`], which names what does not answer.
+    /// [`LogError::Unavailable`] of a cluster, naming the brokers that do not answer;
+    /// [`LogError::Unknown`] of a log on this disk that can be used no more.
     fn reach(&self) -> Result<(), LogError>;
 
     /// The topics there are.
