@@ -6,6 +6,7 @@
 //! the gravestone's time.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::call::Conversation;
@@ -201,9 +202,15 @@ fn name(map: &mut HashMap<Arc<str>, Named>, text: &str, id: &Arc<str>, call: &st
 
 /// Puts this very text in the place of the same one, if it may stand for what it stood for.
 fn share<T>(map: &mut HashMap<Arc<str>, T>, text: &Arc<str>, value: T, may: impl Fn(&T) -> bool) {
-    if map.get(text).is_none_or(may) {
-        map.remove(text);
-        map.insert(Arc::clone(text), value);
+    match map.entry(Arc::clone(text)) {
+        Entry::Vacant(entry) => {
+            entry.insert(value);
+        }
+        Entry::Occupied(entry) if may(entry.get()) => {
+            entry.remove();
+            map.insert(Arc::clone(text), value);
+        }
+        Entry::Occupied(_) => {}
     }
 }
 

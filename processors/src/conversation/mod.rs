@@ -662,7 +662,7 @@ impl Processor for ConversationProcessor {
     }
 
     fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
-        let key = String::from_utf8_lossy(key).into_owned();
+        let key = str::from_utf8(key).map_err(|e| format!("a state key is no text: {e}"))?;
         let bad = |e: serde_json::Error| format!("state key {key}: {e}");
         if key == META {
             let meta: Meta = serde_json::from_slice(value).map_err(bad)?;
@@ -686,7 +686,7 @@ impl Processor for ConversationProcessor {
         } else if let Some(row_key) = key.strip_prefix(ROW) {
             let row = self.rows.restore(row_key, value).map_err(bad)?;
             self.directory.put(row.clone());
-        } else if !self.logins.restore(&key, value).map_err(bad)? {
+        } else if !self.logins.restore(key, value).map_err(bad)? {
             return Err(format!("state key {key} is of no kind that there is"));
         }
         Ok(())

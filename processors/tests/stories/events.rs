@@ -26,6 +26,7 @@ const SINGLE_STEP_CONFERENCE: u32 = 12;
 const CUSTOMER: &str = "+15551230001";
 /// Routing Points.
 const POINT: &str = "5000";
+const POINT_OF_CONSULTS: &str = "5001";
 
 pub(crate) fn dn(who: Who) -> &'static str {
     match who {
@@ -40,6 +41,14 @@ pub(crate) fn dn(who: Who) -> &'static str {
 struct Party {
     id: String,
     dn: &'static str,
+    call: String,
+}
+
+/// The entry of a call in a VQ.
+#[derive(Clone, Debug)]
+struct Entry {
+    vq: &'static str,
+    id: String,
     call: String,
 }
 
@@ -74,8 +83,7 @@ struct Switch {
     lines: Vec<Line>,
     /// Ids given so far.
     made: u32,
-    /// The VQ that has the call, and the id of the entry.
-    queued: Option<(&'static str, String)>,
+    queued: Option<Entry>,
     /// Whether the Routing Point lets go when a phone rings.
     lets_go: bool,
     point: Option<Party>,
@@ -145,11 +153,12 @@ impl Switch {
         self.say(at_ms, Stream::Call, name, event);
     }
 
-    fn of_queue(&mut self, at_ms: i64, name: &str, vq: &str, vqid: &str, to: Option<&Party>) {
-        let call = self.call();
+    fn of_queue(&mut self, at_ms: i64, name: &str, entry: &Entry, to: Option<&Party>) {
+        let Entry { vq, id, call } = entry;
+        let kind = if *call == self.call() { 2 } else { 4 };
         let mut event = json!({
-            "ThisDN": vq, "CallUUID": call, "ConnID": format!("CONN{call}"), "CallType": 2,
-            "Extensions": {"VQID": vqid, "Location": "SITE1"},
+            "ThisDN": vq, "CallUUID": call, "ConnID": format!("CONN{call}"), "CallType": kind,
+            "Extensions": {"VQID": id, "Location": "SITE1"},
         });
         if let Some(to) = to {
             event["ThirdPartyDN"] = json!(to.dn);
@@ -199,16 +208,35 @@ impl Switch {
                 self.state(at_ms, &point.expect("routed"), IN_TREATMENT);
                 self.state(at_ms, &customer.expect("calling"), CONNECTED);
             }
-            Step::Queue(vq) => self.queue(at_ms, vq.dn()),
+            Step::Queue(vq) => self.queue(at_ms, vq.dn(), call),
             Step::Ring(who, lets_go) => self.ring(at_ms, who, lets_go),
             Step::NoAnswer => self.no_answer(at_ms),
             Step::Answer => self.answer(at_ms),
             Step::Hold => self.of_agent(at_ms, HELD),
             Step::Retrieve => self.of_agent(at_ms, CONNECTED),
-            Step::Consult(who) => self.begin_consult(at_ms, who),
+            Step::Consult(who) => {
+                let call = self.begin_consult(at_ms);
+                let to = self.party(&call, dn(who));
+                self.added(at_ms + 10, &to, ALERTING, None);
+                self.ringing = Some(to);
+            }
+            Step::ConsultQueue(vq) => {
+                let call = self.begin_consult(at_ms);
+                let point = self.party(&call, POINT_OF_CONSULTS);
+                self.added(at_ms + 10, &point, ON_ROUTING_POINT, None);
+                self.point = Some(point);
+                self.queue(at_ms + 200, vq.dn(), call);
+            }
+            Step::ConsultRing(who) => {
+                let to = self.party(&self.consult(), dn(who));
+                self.added(at_ms, &to, ALERTING, Some(ROUTE));
+                self.let_go(at_ms + 5, &to);
+                self.ringing = Some(to);
+            }
             Step::ConsultAnswer => {
-                let to = self.ringing.clone().expect("consulted");
-                self.state(at_ms, &to, CONNECTED);
+                let (to, own) = (self.ringing.clone(), self.third.clone());
+                self.state(at_ms, &to.expect("consulted"), CONNECTED);
+                self.state(at_ms, &own.expect("consulting"), CONNECTED);
             }
             Step::ConsultDrop => {
                 let (to, own) = (self.ringing.take(), self.third.take());
@@ -249,21 +277,21 @@ impl Switch {
         self.point = Some(point);
     }
 
-    fn queue(&mut self, at_ms: i64, vq: &'static str) {
-        if let Some((old, vqid)) = self.queued.take() {
-            self.of_queue(at_ms - 20, "EventDiverted", old, &vqid, None);
+    fn queue(&mut self, at_ms: i64, vq: &'static str, call: String) {
+        if let Some(old) = self.queued.take() {
+            self.of_queue(at_ms - 20, "EventDiverted", &old, None);
         }
         self.made += 1;
-        let vqid = format!("VQID{}-{}", self.number, self.made);
-        self.of_queue(at_ms, "EventQueued", vq, &vqid, None);
-        self.queued = Some((vq, vqid));
+        let entry = Entry { vq, id: format!("VQID{}-{}", self.number, self.made), call };
+        self.of_queue(at_ms, "EventQueued", &entry, None);
+        self.queued = Some(entry);
     }
 
     /// The phone rings at `at_ms`, and was chosen a moment before.
     fn ring(&mut self, at_ms: i64, who: Who, lets_go: bool) {
         let call = self.call();
-        let (_, vqid) = self.queued.clone().expect("queued");
-        let data = json!({"CallUUID": call, "UserData": {"RVQID": vqid}});
+        let entry = self.queued.clone().expect("queued");
+        let data = json!({"CallUUID": call, "UserData": {"RVQID": entry.id}});
         self.say(at_ms - 10, Stream::Call, "EventCallDataChanged", data);
         let to = self.party(&call, dn(who));
         self.added(at_ms, &to, ALERTING, Some(ROUTE));
@@ -277,8 +305,8 @@ impl Switch {
     fn let_go(&mut self, at_ms: i64, to: &Party) {
         let point = self.point.take().expect("routed");
         self.gone(at_ms, &point, Some(ROUTE));
-        let (vq, vqid) = self.queued.take().expect("queued");
-        self.of_queue(at_ms + 30, "EventDiverted", vq, &vqid, Some(to));
+        let entry = self.queued.take().expect("queued");
+        self.of_queue(at_ms + 30, "EventDiverted", &entry, Some(to));
     }
 
     fn no_answer(&mut self, at_ms: i64) {
@@ -310,16 +338,16 @@ impl Switch {
         self.state(at_ms, &agent, state);
     }
 
-    fn begin_consult(&mut self, at_ms: i64, who: Who) {
+    /// The agent holds the caller and makes the call to whom it consults, whose id is returned.
+    fn begin_consult(&mut self, at_ms: i64) -> String {
         self.of_agent(at_ms, HELD);
         self.consults += 1;
         let (call, from) = (self.consult(), self.agent.clone().expect("talking").dn);
         self.created(at_ms + 5, &call, 4, json!({"OrigCallUUID": self.call()}));
         let own = self.party(&call, from);
         self.added(at_ms + 6, &own, ORIGINATING, None);
-        let to = self.party(&call, dn(who));
-        self.added(at_ms + 10, &to, ALERTING, None);
-        (self.ringing, self.third) = (Some(to), Some(own));
+        self.third = Some(own);
+        call
     }
 
     fn complete(&mut self, at_ms: i64) {
@@ -331,6 +359,7 @@ impl Switch {
             json!({"CallUUID": self.consult(), "RefCallUUID": self.call(), "Cause": TRANSFER});
         self.say(at_ms + 4, Stream::Call, "EventCallDeleted", event);
         let call = self.call();
+        self.point = self.point.take().map(|point| Party { call: call.clone(), ..point });
         let to = self.ringing.take().map(|to| Party { call, ..to });
         let answered = self.lines.iter().any(|line| {
             let is = |key: &str, value: Value| line.event[key] == value;
@@ -354,8 +383,8 @@ impl Switch {
         for (after_ms, party) in (0..).zip(&here) {
             self.gone(at_ms + after_ms, party, None);
         }
-        if let Some((vq, vqid)) = self.queued.take() {
-            self.of_queue(at_ms, "EventAbandoned", vq, &vqid, None);
+        if let Some(entry) = self.queued.take() {
+            self.of_queue(at_ms, "EventAbandoned", &entry, None);
         }
         self.deleted(at_ms + 5);
     }

@@ -151,6 +151,8 @@ fn the_generator_makes_every_step() {
         "Consult",
         "ConsultAnswer",
         "ConsultDrop",
+        "ConsultQueue",
+        "ConsultRing",
         "CustomerAnswers",
         "CustomerBusy",
         "HangUp",

@@ -60,10 +60,14 @@ pub(crate) enum Step {
     Retrieve,
     /// The agent consults somebody (07).
     Consult(Who),
+    /// The agent consults whomever a queue finds (17).
+    ConsultQueue(Vq),
+    /// It finds somebody, whose phone rings (17a).
+    ConsultRing(Who),
     ConsultAnswer,
     /// The consulted agent hangs up, the first takes the caller back (07b).
     ConsultDrop,
-    /// The agent completes the transfer, before the answer (08a) or after it (07).
+    /// The agent completes the transfer, before the answer (08a, 17b) or after it (07, 17a).
     Complete,
     /// The agent passes the call on in one step (08b).
     Pass(Who),
@@ -75,6 +79,16 @@ pub(crate) enum Step {
     HangUp {
         customer: bool,
     },
+}
+
+impl Step {
+    /// The queue it gives a call to.
+    pub(crate) fn queue(self) -> Option<Vq> {
+        match self {
+            Self::Queue(vq) | Self::ConsultQueue(vq) => Some(vq),
+            _ => None,
+        }
+    }
 }
 
 /// A call: its steps with their times in milliseconds since its creation.
@@ -147,6 +161,12 @@ impl Teller<'_> {
         self.wait();
     }
 
+    /// The queue the call was given to last.
+    fn queue(&self) -> Vq {
+        let queued = self.steps.iter().rev().find_map(|(_, step)| step.queue());
+        queued.expect("it was queued")
+    }
+
     /// In a queue.
     fn wait(&mut self) {
         for _ in 0..3 {
@@ -154,11 +174,7 @@ impl Teller<'_> {
                 0..10 => return self.later(2_000, 40_000, Step::HangUp { customer: true }),
                 10..25 => {
                     let vq = Vq::ALL[self.random.below(3) as usize];
-                    let last = self.steps.iter().rev().find_map(|(_, step)| match step {
-                        Step::Queue(vq) => Some(*vq),
-                        _ => None,
-                    });
-                    if last != Some(vq) {
+                    if self.queue() != vq {
                         self.later(3_000, 30_000, Step::Queue(vq));
                     }
                 }
@@ -180,9 +196,8 @@ impl Teller<'_> {
             self.later(8_000, 12_000, Step::NoAnswer);
             who = if who == Who::One { Who::Two } else { Who::One };
             if lets_go {
-                let queue = self.steps.iter().rev().find(|(_, s)| matches!(s, Step::Queue(_)));
-                let (_, queue) = *queue.expect("it was queued");
-                self.step(200, queue);
+                let queue = self.queue();
+                self.step(200, Step::Queue(queue));
             }
             self.later(1_000, 5_000, Step::Ring(who, lets_go));
         }
@@ -195,20 +210,14 @@ impl Teller<'_> {
         let inbound = self.steps[0].1 == Step::CallIn;
         for _ in 0..self.random.below(4) {
             let other = if who == Who::One { Who::Two } else { Who::One };
-            match self.random.below(if inbound { 6 } else { 1 }) {
+            match self.random.below(if inbound { 7 } else { 1 }) {
                 0 => {
                     self.later(2_000, 30_000, Step::Hold);
                     self.later(2_000, 30_000, Step::Retrieve);
                 }
                 1 => {
                     self.later(2_000, 30_000, Step::Consult(other));
-                    self.later(2_000, 8_000, Step::ConsultAnswer);
-                    if self.chance(50) {
-                        self.later(2_000, 20_000, Step::ConsultDrop);
-                    } else {
-                        self.later(2_000, 20_000, Step::Complete);
-                        who = other;
-                    }
+                    who = self.consulted(who, other);
                 }
                 2 => {
                     self.later(2_000, 30_000, Step::Consult(other));
@@ -226,6 +235,15 @@ impl Teller<'_> {
                     self.step(200, Step::Queue(Vq::Support));
                     return self.wait();
                 }
+                5 => {
+                    self.later(2_000, 30_000, Step::ConsultQueue(Vq::Support));
+                    if self.chance(50) {
+                        self.later(3_000, 20_000, Step::Complete);
+                        return self.wait();
+                    }
+                    self.later(3_000, 20_000, Step::ConsultRing(other));
+                    who = self.consulted(who, other);
+                }
                 _ => {
                     self.later(2_000, 30_000, Step::Conference(other));
                     return self.hang_up();
@@ -233,5 +251,17 @@ impl Teller<'_> {
             }
         }
         self.hang_up();
+    }
+
+    /// Whom the agent consults answers: who of the two has the caller in the end.
+    fn consulted(&mut self, who: Who, other: Who) -> Who {
+        self.later(2_000, 8_000, Step::ConsultAnswer);
+        if self.chance(50) {
+            self.later(2_000, 20_000, Step::ConsultDrop);
+            who
+        } else {
+            self.later(2_000, 20_000, Step::Complete);
+            other
+        }
     }
 }

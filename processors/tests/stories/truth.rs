@@ -124,8 +124,13 @@ fn legs(story: &Story) -> Vec<Leg> {
             Step::Ring(who, _) if *who != Who::Stranger => {
                 legs.push(agent_leg(*who, *at_ms, true, rest));
             }
-            Step::Consult(who) => {
-                let mut leg = agent_leg(*who, *at_ms + 10, true, after_consult(rest));
+            Step::ConsultQueue(vq) => {
+                let (end_ms, how) = queue_ends(rest, *vq);
+                legs.push(waiting(Name::Queue(vq.dn()), *at_ms + 200, end_ms, how));
+            }
+            Step::Consult(who) | Step::ConsultRing(who) => {
+                let dials_ms = if matches!(step, Step::Consult(_)) { 10 } else { 0 };
+                let mut leg = agent_leg(*who, *at_ms + dials_ms, true, after_consult(rest));
                 let answered = rest
                     .iter()
                     .find(|(_, step)| matches!(step, Step::ConsultAnswer | Step::Answer));
@@ -152,7 +157,8 @@ fn after_consult(rest: &[(i64, Step)]) -> &[(i64, Step)] {
 /// Whether a call that nobody answered returns to its own queue: that is one leg throughout.
 fn continues(before: &[(i64, Step)], vq: Vq) -> bool {
     let last = before.last().map(|(_, step)| *step);
-    last == Some(Step::NoAnswer) && before.iter().rev().any(|(_, step)| *step == Step::Queue(vq))
+    let was_there = before.iter().any(|(_, step)| step.queue() == Some(vq));
+    last == Some(Step::NoAnswer) && was_there
 }
 
 fn queue_ends(rest: &[(i64, Step)], vq: Vq) -> (i64, &'static str) {
@@ -162,7 +168,7 @@ fn queue_ends(rest: &[(i64, Step)], vq: Vq) -> (i64, &'static str) {
             Step::NoAnswer => unanswered = true,
             Step::Queue(other) if *other == vq && unanswered => unanswered = false,
             Step::Queue(_) => return (*at_ms, "TransferACD"),
-            Step::Answer => return (*at_ms, "TransferUser"),
+            Step::Answer | Step::ConsultAnswer => return (*at_ms, "TransferUser"),
             Step::HangUp { .. } => return (*at_ms, "Peer"),
             _ => {}
         }
@@ -191,7 +197,7 @@ fn agent_leg(who: Who, start_ms: i64, alerting: bool, rest: &[(i64, Step)]) -> L
                 };
             }
             Step::Answer => leg.answered_ms = Some(*at_ms),
-            Step::Hold | Step::Consult(_) => leg.holds.push((*at_ms, true)),
+            Step::Hold | Step::Consult(_) | Step::ConsultQueue(_) => leg.holds.push((*at_ms, true)),
             Step::Retrieve => leg.holds.push((*at_ms, false)),
             Step::ConsultDrop => leg.holds.push((*at_ms + 100, false)),
             Step::Complete => {

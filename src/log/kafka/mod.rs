@@ -25,6 +25,7 @@ mod client;
 pub mod foreign;
 mod held;
 mod member;
+mod newest;
 mod producer;
 mod reader;
 mod task;

@@ -61,11 +61,13 @@ impl Reader {
             assign(&self.consumer, &clients.topic(topic), partition, from).map_err(failed)?;
         }
         self.at = None;
-        let mut quiet = Elapsed::start();
+        let mut quiet: Option<Elapsed> = None;
         loop {
-            match self.consumer.poll(WAIT) {
+            // Of many records, hardly one has to be waited for; each look at the clock costs.
+            let polled = self.consumer.poll(Duration::ZERO).or_else(|| self.consumer.poll(WAIT));
+            match polled {
                 Some(Ok(message)) => {
-                    quiet = Elapsed::start();
+                    quiet = None;
                     let next = message.offset() + 1;
                     if each(stored(topic, partition, &message)) == Go::Stop {
                         self.at = Some((topic, partition, next));
@@ -74,6 +76,7 @@ impl Reader {
                     if next >= end {
                         break;
                     }
+                    continue;
                 }
                 Some(Err(error)) => match meaning(&error) {
                     Meaning::End => break,
@@ -86,7 +89,7 @@ impl Reader {
                 },
                 None => {}
             }
-            if quiet.time() > CALL_MAX {
+            if quiet.get_or_insert_with(Elapsed::start).time() > CALL_MAX {
                 return Err(failed(KafkaError::NoMessageReceived));
             }
         }

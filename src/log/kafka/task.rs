@@ -1,6 +1,5 @@
 //! The owner of a task: a transactional producer, and a consumer that reads where it is told.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,11 +11,12 @@ use trunkline_schemas::{Offset, Output, Record, Stored};
 
 use super::client::{CALL_MAX, Meaning, Quiet, STEP_MAX, meaning, unavailable, unknown};
 use super::held::Held;
+use super::newest::Newest;
 use super::producer::{Deadline, Producer, check_sizes};
-use super::reader::{Go, Scanned, assign, stored};
+use super::reader::{assign, stored};
 use super::{Inner, READ_BYTES_MAX, lock};
 use crate::clock::Elapsed;
-use crate::log::{Bounds, LogError, RESTORE_SAID, Step, Task, TaskSpec};
+use crate::log::{Bounds, LogError, Step, Task, TaskSpec};
 
 /// How long a new owner waits until the old one is fenced and its open transaction ended.
 const TAKE_OVER_MAX: Duration = Duration::from_secs(15);
@@ -191,30 +191,14 @@ impl Task for Owned {
         let place = (self.spec.state, self.spec.partition);
         // The end as of now: this owner is the only one who can move it.
         let Bounds { start, end } = self.inner.bounds(place.0, place.1)?;
-        let (mut newest, mut read) = (HashMap::new(), 0);
-        if start < end {
-            let scanned = self.inner.scan(place, (start, end), &mut |stored| {
-                if read % RESTORE_SAID == 0 {
-                    left(u64::try_from(end - stored.offset).unwrap_or_default());
-                }
-                read += 1;
-                let Record { key, value, .. } = stored.record;
-                match value {
-                    Some(value) => newest.insert(key, value),
-                    None => newest.remove(&key),
-                };
-                Go::On
-            })?;
-            if scanned == Scanned::OutOfRange {
-                let (topic, partition) = place;
-                return Err(unavailable(format!("reading {topic}/{partition}"), "it was cut"));
-            }
-        }
-        // In an order that does not differ from run to run.
+        let newest =
+            if start < end { self.inner.newest(place, (start, end), left)? } else { Newest::new() };
+        // In an order that does not differ from run to run, and is that in which they were read:
+        // what is freed meanwhile lies together and is used again.
         let mut newest: Vec<_> = newest.into_iter().collect();
-        newest.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        newest.sort_unstable_by_key(|(_, (offset, _))| *offset);
         let given = newest.len() as u64;
-        for (key, value) in newest {
+        for (key, (_, value)) in newest {
             each(key, value);
         }
         left(0);
