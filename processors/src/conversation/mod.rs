@@ -16,7 +16,10 @@ use trunkline_schemas::record::TRACE_HEADER;
 use trunkline_schemas::topics::{
     COMMAND_CONVERSATION, DEAD_CONVERSATION, OUTCOME_CONVERSATION, SEGMENT,
 };
-use trunkline_schemas::{DirectoryRow, Offset, RawEvent, RawKind, Record, Stored, Topic, ids};
+use trunkline_schemas::{
+    ConversationCommand, DirectoryRow, Offset, Outcome, RawEvent, RawKind, Record, Stored, Topic,
+    ids,
+};
 
 use crate::rows::{Announcement, Rows};
 use crate::written::{self, json, raw_event, unreachable_codec};
@@ -232,6 +235,13 @@ impl ConversationProcessor {
         }
         self.release();
         self.expire();
+    }
+
+    /// Takes what was told since the last [`Processor::drain`], as it is before it is written. What
+    /// else there is to write, the next one gives.
+    pub fn told(&mut self) -> (Vec<ConversationCommand>, Vec<Outcome>) {
+        let Told { commands, outcomes, .. } = std::mem::take(&mut self.told);
+        (commands, outcomes)
     }
 
     fn take(&mut self, stored: &Stored, raw: RawEvent) {

@@ -27,11 +27,11 @@ use story::Story;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Cases of each property; together a million.
-const TRUTH_CASES: u64 = 610_000;
+const TRUTH_CASES: u64 = 640_000;
 const ORDER_CASES: u64 = 300_000;
-const LATE_CASES: u64 = 20_000;
+const LATE_CASES: u64 = 10_000;
 const COPIES_CASES: u64 = 30_000;
-const REPEAT_CASES: u64 = 40_000;
+const REPEAT_CASES: u64 = 20_000;
 /// Cases of a processor before a new one takes its place.
 const LIFE_CASES: u64 = 128;
 /// W, as the processor's default.
@@ -111,7 +111,7 @@ fn a_second_copy_with_losses_changes_nothing() {
             (random.below(4) > 0).then(|| (from_ms, from_ms + random.below(length_ms + 1) as i64));
         let copy = Copy { lag_ms: random.below(9_000) as i64 - 4_500, lost };
         let first_loses = random.below(2) == 0;
-        let feeding = Feeding { copy: Some(copy), first_loses, ..Feeding::default() };
+        let feeding = Feeding { copy: Some(copy), first_loses, ..plain() };
         same(seed, story, &runner.run(story, &feeding).bodies(), &wanted);
     });
 }

@@ -208,7 +208,14 @@ impl Teller<'_> {
     /// The customer talks to an agent.
     fn talk(&mut self, mut who: Who) {
         let inbound = self.steps[0].1 == Step::CallIn;
-        for _ in 0..self.random.below(4) {
+        // Most calls are short; the few that are not make up for it.
+        let rounds = match self.random.below(20) {
+            0..8 => 0,
+            8..15 => 1,
+            15..18 => 2,
+            _ => 3,
+        };
+        for _ in 0..rounds {
             let other = if who == Who::One { Who::Two } else { Who::One };
             match self.random.below(if inbound { 7 } else { 1 }) {
                 0 => {
