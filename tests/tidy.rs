@@ -17,7 +17,7 @@ const LONG_FUNCTIONS: [(&str, &str, &str); 1] = [(
 /// What the crates of the core may depend on (DESIGN law 1). They do no I/O and know no clock.
 const CORE: [(&str, &[&str]); 2] = [
     ("schemas", &["apache-avro", "serde", "serde_json", "sha2", "thiserror", "uuid", "jiff"]),
-    ("processors", &["trunkline-schemas", "serde", "serde_json", "thiserror"]),
+    ("processors", &["trunkline-schemas", "foldhash", "serde", "serde_json", "thiserror"]),
 ];
 /// Who must not depend on whom, in whatever way: the edges of the code are those of the data, and
 /// what judges shares nothing with what it judges.

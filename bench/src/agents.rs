@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use trunkline::clock::Elapsed;
+use trunkline::drive::state;
 use trunkline::log::{Log, Step, Task, TaskSpec};
 use trunkline_processors::Processor;
 use trunkline_processors::presence::{PresenceProcessor, Settings};
@@ -139,7 +140,8 @@ impl Machine {
         let is_command = |(topic, _): &&(_, Record)| *topic == COMMAND_PRESENCE;
         self.commands += effects.outputs.iter().filter(is_command).count();
         self.state_records += effects.state.len();
-        let step = Step { outputs: Vec::new(), state: effects.state, next: self.next };
+        let state = state::wrap(effects.state)?;
+        let step = Step { outputs: Vec::new(), state, next: self.next };
         Ok(self.task.commit(step)?)
     }
 }
@@ -190,15 +192,8 @@ pub(crate) fn restore(log: &dyn Log, agents: usize) -> anyhow::Result<Value> {
     let empty = resident_kib();
     let watch = Elapsed::start();
     let mut task = log.own(&spec())?;
-    let mut failed = None;
-    let mut each = |key: Vec<u8>, value: Vec<u8>| {
-        if let Err(why) = processor.restore(&key, &value) {
-            failed.get_or_insert(why);
-        }
-    };
-    let keys = task.restore(&mut each, &mut |_| {})?;
+    let keys = state::restore_processor(task.as_mut(), &mut |_| {}, &mut processor)?;
     let seconds = watch.time().as_secs_f64();
-    anyhow::ensure!(failed.is_none(), "{failed:?}");
     let known = processor.counters().agents;
     anyhow::ensure!(known == agents as u64, "{known} agents came back");
     let row = json!({ "what": "presence restore", "records": keys, "seconds": round(seconds) });

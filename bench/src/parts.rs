@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use trunkline::clock::Elapsed;
+use trunkline::drive::state;
 use trunkline::log::{Log, Step, TaskSpec};
 use trunkline_processors::Processor;
 use trunkline_processors::conversation::{ConversationProcessor, Settings};
@@ -120,7 +121,7 @@ pub(crate) fn pipeline(log: &dyn Log) -> anyhow::Result<Value> {
         let effects = processor.drain();
         outputs += effects.outputs.len();
         let outputs = effects.outputs.into_iter().map(place).collect();
-        task.commit(Step { outputs, state: effects.state, next })?;
+        task.commit(Step { outputs, state: state::wrap(effects.state)?, next })?;
     }
     let figures = figures("log to log", records, watch, before);
     let extra = json!({
@@ -151,7 +152,7 @@ pub(crate) fn updates(log: &dyn Log, seconds: i64, live: usize) -> anyhow::Resul
             processor.apply(&Stored { topic, partition, offset, append_time_ms, record });
             next += 1;
         }
-        let state = processor.drain().state;
+        let state = state::wrap(processor.drain().state)?;
         written += state.len();
         task.commit(Step { outputs: Vec::new(), state, next })?;
     }
@@ -177,14 +178,7 @@ pub(crate) fn restore(log: &dyn Log) -> anyhow::Result<Value> {
     let (empty, before) = (resident_kib(), usage());
     let watch = Elapsed::start();
     let mut task = log.own(&spec())?;
-    let mut failed = None;
-    let mut each = |key: Vec<u8>, value: Vec<u8>| {
-        if let Err(why) = processor.restore(&key, &value) {
-            failed.get_or_insert(why);
-        }
-    };
-    let keys = task.restore(&mut each, &mut |_| {})?;
-    anyhow::ensure!(failed.is_none(), "{failed:?}");
+    let keys = state::restore_processor(task.as_mut(), &mut |_| {}, &mut processor)?;
     let figures = figures("restore (keys)", keys as usize, watch, before);
     let conversations = processor.counters().conversations;
     let grown = resident_kib().saturating_sub(empty) * 1024;

@@ -3,6 +3,9 @@
 //! A processor knows only what came through its one input partition, in its order. Replay, a table
 //! test and the running system call the same [`Processor::apply`].
 
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
 use trunkline_schemas::{Offset, Record, Stored, Topic};
 
 pub mod config;
@@ -10,6 +13,9 @@ pub mod conversation;
 pub mod presence;
 mod rows;
 mod written;
+
+/// For very many keys through which nobody goes in order.
+type Hashed<K, V> = HashMap<K, V, RandomState>;
 
 /// What a processor wants written: the shell chooses the partition by the topic's spread.
 #[derive(Clone, Debug, Default)]
@@ -21,18 +27,25 @@ pub struct Effects {
 }
 
 /// A processor.
-pub trait Processor {
+pub trait Processor: Send {
+    /// One key of the state and what it holds.
+    type Saved: Send;
+
     /// Takes one record. Never fails: what cannot be used becomes a dead letter.
     fn apply(&mut self, record: &Stored);
 
     /// Takes what has been written since the last call, to become one atomic step.
     fn drain(&mut self) -> Effects;
 
-    /// Takes one key of the state back, before the first record.
+    /// Reads one key of the state, of which no processor is needed: the shell reads some while it
+    /// restores others.
     ///
     /// # Errors
     /// A text that says what is wrong with the value.
-    fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), String>;
+    fn read(key: &[u8], value: &[u8]) -> Result<Self::Saved, String>;
+
+    /// Takes one key of the state back, before the first record.
+    fn restore(&mut self, saved: Self::Saved);
 
     /// Offsets of records that were taken before the restored position and wait to be applied; the
     /// shell reads them again and gives them to [`Processor::rehold`], in order.

@@ -29,9 +29,9 @@ pub(crate) struct Announcement {
 
 /// A row, and the announcement that told it last.
 #[derive(Debug, Serialize, Deserialize)]
-struct Kept {
+pub(crate) struct Kept {
     announcement: u64,
-    row: DirectoryRow,
+    pub(crate) row: DirectoryRow,
 }
 
 /// A row as it is, or was once, kept.
@@ -40,6 +40,19 @@ struct Kept {
 enum Told {
     Kept(Kept),
     Bare(DirectoryRow),
+}
+
+impl Kept {
+    /// Reads what was kept.
+    ///
+    /// # Errors
+    /// The value is no row.
+    pub(crate) fn read(value: &[u8]) -> serde_json::Result<Self> {
+        Ok(match serde_json::from_slice(value)? {
+            Told::Kept(kept) => kept,
+            Told::Bare(row) => Self { announcement: 0, row },
+        })
+    }
 }
 
 /// All rows that hold, by what each is of.
@@ -110,18 +123,10 @@ impl Rows {
         self.announcement = Announcement { number, ..announcement };
     }
 
-    /// Takes back a row, and returns it.
-    ///
-    /// # Errors
-    /// The value is none.
-    pub(crate) fn restore(&mut self, key: &str, value: &[u8]) -> serde_json::Result<&DirectoryRow> {
-        let kept = match serde_json::from_slice(value)? {
-            Told::Kept(kept) => kept,
-            Told::Bare(row) => Kept { announcement: 0, row },
-        };
+    /// Takes back a row.
+    pub(crate) fn restore(&mut self, key: String, kept: Kept) {
         self.announcement.number = self.announcement.number.max(kept.announcement);
-        self.held.insert(key.to_owned(), kept);
-        Ok(&self.held[key].row)
+        self.held.insert(key, kept);
     }
 }
 
@@ -180,7 +185,8 @@ mod tests {
         told(&mut rows, "+a A B -a +b B");
         let mut again = Rows::default();
         for (key, value) in rows.changes() {
-            again.restore(&key, &value.expect("it is there")).expect("it can be read");
+            let kept = Kept::read(&value.expect("it is there")).expect("it can be read");
+            again.restore(key, kept);
         }
         again.restore_announcement(rows.announcement());
         assert!(again.changes().is_empty() && rows.changes().is_empty());
@@ -193,7 +199,9 @@ mod tests {
 
         // As an older version kept it.
         let bare = serde_json::to_vec(&row("D")).expect("a row is JSON");
-        assert_eq!(again.restore("D", &bare).expect("it can be read"), &row("D"));
+        let bare = Kept::read(&bare).expect("it can be read");
+        assert_eq!(bare.row, row("D"));
+        again.restore("D".to_owned(), bare);
         told(&mut again, "+c D -c");
         assert_eq!(again.iter().collect::<Vec<_>>(), [&row("D")]);
     }

@@ -99,7 +99,8 @@ fn run(records: &[Stored], restarts: &[usize]) -> Vec<ConversationCommand> {
         if restarts.contains(&n) {
             processor = ConversationProcessor::new("test", Settings::default());
             for (key, value) in &state {
-                processor.restore(key, value).expect("its own state");
+                let saved = ConversationProcessor::read(key, value).expect("its own state");
+                processor.restore(saved);
             }
             for offset in processor.held() {
                 processor.rehold(&records[offset as usize]);

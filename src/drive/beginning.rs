@@ -115,13 +115,15 @@ mod tests {
     }
 
     impl Processor for Learner {
+        type Saved = ();
         fn apply(&mut self, _: &Stored) {}
         fn drain(&mut self) -> Effects {
             Effects::default()
         }
-        fn restore(&mut self, _: &[u8], _: &[u8]) -> Result<(), String> {
+        fn read(_: &[u8], _: &[u8]) -> Result<(), String> {
             Ok(())
         }
+        fn restore(&mut self, (): ()) {}
         fn held(&self) -> Vec<Offset> {
             Vec::new()
         }

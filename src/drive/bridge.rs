@@ -15,7 +15,7 @@ use trunkline_schemas::topics::{DEAD_INGEST, RAW_AGENT, RAW_TLIB, STATE_BRIDGE};
 use trunkline_schemas::{Output, Partition, RawEvent, RawKind, Record, Topic, codec};
 
 use super::tail::Tail;
-use super::{LOOP_LIMIT, Shell, TaskError, point, unwrap_state};
+use super::{LOOP_LIMIT, Shell, TaskError, point, state};
 use crate::admin::health::Condition;
 use crate::admin::metrics::{self, LinkEvent, Stage};
 use crate::clock;
@@ -266,7 +266,7 @@ impl Kept {
             }
         })?;
         let Some(value) = newest else { return Ok(None) };
-        match unwrap_state(key.as_bytes(), value) {
+        match state::unwrap(key.as_bytes(), value) {
             Ok(body) => Ok(Some(body)),
             Err(why) => {
                 tracing::warn!(why, "a value of state.bridge is unreadable and counts as none");

@@ -15,10 +15,7 @@ use super::group::Reached;
 use super::sink::Outlet;
 use super::tail::Tail;
 use super::vitals::Vitals;
-use super::{
-    IDLE_WAIT, Restored, STEP_RECORDS_MAX, Shell, TaskError, chance, count_outputs, point, restore,
-    unwrap_state, wrap_state,
-};
+use super::{IDLE_WAIT, STEP_RECORDS_MAX, Shell, TaskError, chance, count_outputs, point, state};
 use crate::admin::metrics::{self, Stage, Target};
 use crate::clock::{self, Elapsed};
 use crate::log::{Log, LogError, Step, Task, TaskSpec};
@@ -103,7 +100,7 @@ pub fn look(log: &dyn Log, settings: Settings) -> Result<Reconciler, TaskError> 
     let mut reconciler = Reconciler::new(settings);
     for (key, value) in state {
         let Some(value) = value else { continue };
-        let body = unwrap_state(&key, &value).map_err(TaskError::State)?;
+        let body = state::unwrap(&key, &value).map_err(TaskError::State)?;
         reconciler.restore(&key, &body).map_err(TaskError::State)?;
     }
     read(log, COMMAND_CONFIG, every, &mut |stored| {
@@ -173,11 +170,13 @@ impl<'a> Life<'a> {
     ) -> Result<Self, TaskError> {
         let mut task = shell.log.own(spec)?;
         let mut reconciler = Reconciler::new(place.settings.clone());
-        let each = &mut |key: &[u8], body: Vec<u8>| reconciler.restore(key, &body);
-        match reached {
-            Some(reached) => drop(restore(task.as_mut(), reached, each)?),
-            None => restore_alone(task.as_mut(), each)?,
-        }
+        let left = &mut |left| {
+            if let Some(reached) = reached {
+                reached.gauges().restoring(left);
+            }
+        };
+        let take = |key: &[u8], body: &[u8]| reconciler.restore(key, body);
+        state::restore_unread(task.as_mut(), left, take)?;
         let position = task.position();
         read(shell.log.as_ref(), spec.input, position, &mut |stored| {
             // It was reported when it was read for the first time.
@@ -256,7 +255,7 @@ impl<'a> Life<'a> {
         let watch = Elapsed::start();
         count_outputs(Stage::ConfigSink, DEAD_CONFIG, &outputs);
         let outputs = self.shell.place(outputs, self.spec.partition);
-        let state = wrap_state(changes.state)?;
+        let state = state::wrap(changes.state)?;
         point::pass("config_sink.before_commit");
         let next = self.position.max(self.task.position());
         self.task.commit(Step { outputs, state, next })?;
@@ -319,17 +318,6 @@ impl<'a> Life<'a> {
         self.commit()?;
         Ok(Duration::ZERO)
     }
-}
-
-fn restore_alone(task: &mut dyn Task, each: &mut Restored<'_>) -> Result<(), TaskError> {
-    let mut failed = None;
-    let mut give = |key: Vec<u8>, value: Vec<u8>| {
-        if let Err(why) = unwrap_state(&key, &value).and_then(|body| each(&key, body)) {
-            failed.get_or_insert(why);
-        }
-    };
-    task.restore(&mut give, &mut |_| ())?;
-    failed.map_or(Ok(()), |why| Err(TaskError::State(why)))
 }
 
 fn briefly(wait_ms: i64) -> Duration {

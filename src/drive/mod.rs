@@ -6,17 +6,15 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use trunkline_schemas::desired::ConfigOutcome;
-use trunkline_schemas::state::StateValue;
 use trunkline_schemas::topics::{
     OUTCOME_CONFIG, OUTCOME_CONVERSATION, OUTCOME_PRESENCE, Spread, hash_partition,
 };
 use trunkline_schemas::{Outcome, Output, Partition, PresenceOutcome, Record, Topic, codec};
 
-use self::group::Reached;
 use crate::admin::health::Health;
 use crate::admin::metrics::{self, InstallError, Metrics, Stage};
 use crate::admin::roles::Role;
-use crate::log::{Layout, Log, LogError, Task};
+use crate::log::{Layout, Log, LogError};
 use crate::trace::Tracer;
 
 pub mod announce;
@@ -37,6 +35,7 @@ pub mod rehearsal;
 mod reporting;
 pub mod roster;
 pub mod sink;
+pub mod state;
 mod synced;
 mod tail;
 mod vitals;
@@ -138,48 +137,6 @@ pub enum TaskError {
     /// The processor panicked outside any conversation.
     #[error("the processor failed on the record at offset {0}")]
     Panicked(i64),
-}
-
-/// Changed state by key; `None` forgets the key.
-type StateChanges = Vec<(Vec<u8>, Option<Vec<u8>>)>;
-
-/// State as it is written: in its envelope.
-fn wrap_state(state: StateChanges) -> Result<StateChanges, TaskError> {
-    let wrap = |(key, body): (Vec<u8>, Option<Vec<u8>>)| {
-        let value = body.map(|body| codec::encode(&StateValue { version: 1, body })).transpose();
-        value.map(|value| (key, value)).map_err(|e| TaskError::State(e.to_string()))
-    };
-    state.into_iter().map(wrap).collect()
-}
-
-/// State as it was before it was written.
-fn unwrap_state(key: &[u8], value: &[u8]) -> Result<Vec<u8>, String> {
-    let name = String::from_utf8_lossy(key);
-    let state: StateValue = codec::decode(value).map_err(|e| format!("{name}: {e}"))?;
-    if state.version != 1 {
-        return Err(format!("{name}: version {} is newer than this program", state.version));
-    }
-    Ok(state.body)
-}
-
-/// Takes a key of the state and what it holds.
-type Restored<'a> = dyn FnMut(&[u8], Vec<u8>) -> Result<(), String> + 'a;
-
-/// Gives every key of a task's state, unwrapped, and says meanwhile how much is left. Returns how
-/// many keys there are.
-fn restore(
-    task: &mut dyn Task,
-    reached: &Reached,
-    each: &mut Restored<'_>,
-) -> Result<u64, TaskError> {
-    let mut failed = None;
-    let mut give = |key: Vec<u8>, value: Vec<u8>| {
-        if let Err(why) = unwrap_state(&key, &value).and_then(|body| each(&key, body)) {
-            failed.get_or_insert(why);
-        }
-    };
-    let keys = task.restore(&mut give, &mut |left| reached.gauges().restoring(left))?;
-    failed.map_or(Ok(keys), |why| Err(TaskError::State(why)))
 }
 
 /// A number from 0 to 1, different each time.

@@ -13,8 +13,7 @@ use super::beginning::Beginning;
 use super::group::Reached;
 use super::vitals::Vitals;
 use super::{
-    IDLE_WAIT, REOWN_WAIT, STEP_RECORDS_MAX, Shell, TaskError, count_outputs, point, restore,
-    wrap_state,
+    IDLE_WAIT, REOWN_WAIT, STEP_RECORDS_MAX, Shell, TaskError, count_outputs, point, state,
 };
 use crate::admin::metrics::{self, Stage};
 use crate::clock::{self, Elapsed};
@@ -115,7 +114,7 @@ impl<P: Processor> Life<'_, P> {
             count_outputs(stage, dead, &outputs);
             let hops = self.shell.tracer.step(&mut outputs);
             let outputs = self.shell.place(outputs, self.spec.partition);
-            let state = wrap_state(effects.state)?;
+            let state = state::wrap(effects.state)?;
             point::pass("processor.before_commit");
             task.commit(Step { outputs, state, next })?;
             point::pass("processor.after_commit");
@@ -159,14 +158,15 @@ impl<P: Processor> Life<'_, P> {
         let effects = processor.drain();
         if has_begun && !effects.state.is_empty() {
             let outputs = self.shell.place(effects.outputs, self.spec.partition);
-            let (state, next) = (wrap_state(effects.state)?, task.position());
+            let (state, next) = (state::wrap(effects.state)?, task.position());
             task.commit(Step { outputs, state, next })?;
         }
         Ok(has_begun)
     }
 
     fn restore(&self, task: &mut dyn Task, processor: &mut P) -> Result<(), TaskError> {
-        let keys = restore(task, self.reached, &mut |key, body| processor.restore(key, &body))?;
+        let left = &mut |left| self.reached.gauges().restoring(left);
+        let keys = state::restore_processor(task, left, processor)?;
         let held = processor.held();
         let mut from = held.first().copied().unwrap_or_default();
         let end = held.last().copied().unwrap_or(-1);

@@ -15,10 +15,7 @@ use trunkline_sinks::{Allowance, Answer, GenesysCloud, Rules, Sink, SinkConfig};
 
 use super::group::Reached;
 use super::vitals::Vitals;
-use super::{
-    IDLE_WAIT, STEP_RECORDS_MAX, Shell, TaskError, chance, count_outputs, point, restore,
-    wrap_state,
-};
+use super::{IDLE_WAIT, STEP_RECORDS_MAX, Shell, TaskError, chance, count_outputs, point, state};
 use crate::admin::metrics::{self, Delivered, Stage, Target};
 use crate::clock::{self, Elapsed};
 use crate::log::{Step, Task, TaskSpec};
@@ -84,9 +81,9 @@ pub struct Place<R> {
 }
 
 /// What the loop needs of the particulars of a sink: requests are made where they are sent.
-pub trait Sent: Rules<Command: Send> + Clone + Send + Sync + 'static {}
+pub trait Sent: Rules<Command: Send, Knowledge: Send> + Clone + Send + Sync + 'static {}
 
-impl<R: Rules<Command: Send> + Clone + Send + Sync + 'static> Sent for R {}
+impl<R: Rules<Command: Send, Knowledge: Send> + Clone + Send + Sync + 'static> Sent for R {}
 
 /// Runs a sink on one partition until the process stops.
 pub fn run<R: Sent>(
@@ -148,9 +145,9 @@ impl<'a, R: Sent> Life<'a, R> {
         let end = shell.log.bounds(spec.input, spec.partition)?.end;
         let config = place.outlet.config.clone();
         let mut sink = Sink::new((place.rules)(), config, task.position(), end);
-        let keys = restore(task.as_mut(), reached, &mut |key, body| {
-            sink.restore(key, &body).map_err(|e| e.to_string())
-        })?;
+        let left = &mut |left| reached.gauges().restoring(left);
+        let take = |key: &[u8], body: &[u8]| sink.restore(key, body).map_err(|e| e.to_string());
+        let keys = state::restore_unread(task.as_mut(), left, take)?;
         tracing::info!(task = spec.id(), keys, position = task.position(), "restored");
         reached.tell(task.position(), None);
         let (tell, told) = channel();
@@ -272,7 +269,7 @@ impl<'a, R: Sent> Life<'a, R> {
             let answered = !step.outputs.is_empty();
             count_outputs(self.place.stage, R::DEAD, &step.outputs);
             let outputs = self.shell.place(step.outputs, self.spec.partition);
-            let state = wrap_state(step.state)?;
+            let state = state::wrap(step.state)?;
             if answered {
                 point::pass("sink.before_commit");
             }

@@ -17,7 +17,7 @@ use trunkline_sinks::config::memory::{META, Meta};
 use super::links::{Listened, Telling};
 use super::tail::Tail;
 use super::vitals::Vitals;
-use super::{Shell, TaskError, announce, unwrap_state};
+use super::{Shell, TaskError, announce, state};
 use crate::admin::health::Synced;
 use crate::log::Log;
 
@@ -308,6 +308,6 @@ fn meta(stored: &Stored) -> Option<Meta> {
     if stored.record.key != META.as_bytes() {
         return None;
     }
-    let body = unwrap_state(&stored.record.key, value).ok()?;
+    let body = state::unwrap(&stored.record.key, value).ok()?;
     serde_json::from_slice(&body).ok()
 }

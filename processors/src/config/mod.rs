@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use trunkline_schemas::codec::{self, ConfigValue, DesiredValue, DirectoryValue};
 use trunkline_schemas::configdb::{ConfigObject, Poll, parse_key};
-use trunkline_schemas::desired::{ConfigOutcome, DesiredKind};
+use trunkline_schemas::desired::{ConfigOutcome, DesiredKind, DesiredObject};
 use trunkline_schemas::directory::Extension;
 use trunkline_schemas::topics::{COMMAND_CONFIG, DEAD_CONFIG, DIRECTORY, OUTCOME_CONFIG};
 use trunkline_schemas::{DirectoryRow, Offset, OutcomeStatus, Record, Stored};
@@ -58,6 +58,19 @@ const REPORT: &str = "report/";
 struct Meta {
     /// The last poll that was concluded from.
     poll: Option<Poll>,
+}
+
+/// One key of the state and what it holds.
+#[derive(Debug)]
+pub struct Saved(OneOf);
+
+#[derive(Debug)]
+enum OneOf {
+    Meta(Meta),
+    Object(Box<ConfigObject>),
+    Told(String, Box<DesiredObject>),
+    Report(String, Report),
+    Extension(String, Extension),
 }
 
 /// The processor of the one partition there is.
@@ -221,6 +234,8 @@ impl ConfigProcessor {
 }
 
 impl Processor for ConfigProcessor {
+    type Saved = Saved;
+
     fn apply(&mut self, stored: &Stored) {
         if let Err(why) = self.take(stored) {
             self.effects.outputs.push((DEAD_CONFIG, dead_letter(stored, "undecodable", &why)));
@@ -236,24 +251,33 @@ impl Processor for ConfigProcessor {
         effects
     }
 
-    fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
+    fn read(key: &[u8], value: &[u8]) -> Result<Saved, String> {
         let key = String::from_utf8_lossy(key).into_owned();
         let bad = |e: serde_json::Error| format!("state key {key}: {e}");
-        if key == META {
-            self.meta = serde_json::from_slice(value).map_err(bad)?;
+        Ok(Saved(if key == META {
+            OneOf::Meta(serde_json::from_slice(value).map_err(bad)?)
         } else if key.starts_with(OBJECT) {
-            self.engage.put(serde_json::from_slice(value).map_err(bad)?);
+            OneOf::Object(serde_json::from_slice(value).map_err(bad)?)
         } else if let Some(told) = key.strip_prefix(TOLD) {
-            self.told.insert(told.to_owned(), serde_json::from_slice(value).map_err(bad)?);
+            OneOf::Told(told.to_owned(), serde_json::from_slice(value).map_err(bad)?)
         } else if key.starts_with(REPORT) {
             let report = serde_json::from_slice(value).map_err(bad)?;
-            self.reports.insert(key, report);
+            OneOf::Report(key, report)
         } else if let Some(row) = key.strip_prefix(EXTENSION) {
-            self.extensions.insert(row.to_owned(), serde_json::from_slice(value).map_err(bad)?);
+            OneOf::Extension(row.to_owned(), serde_json::from_slice(value).map_err(bad)?)
         } else {
             return Err(format!("state key {key} is of no kind that is known"));
+        }))
+    }
+
+    fn restore(&mut self, Saved(one): Saved) {
+        match one {
+            OneOf::Meta(meta) => self.meta = meta,
+            OneOf::Object(object) => self.engage.put(*object),
+            OneOf::Told(key, told) => drop(self.told.insert(key, *told)),
+            OneOf::Report(key, report) => drop(self.reports.insert(key, report)),
+            OneOf::Extension(key, row) => drop(self.extensions.insert(key, row)),
         }
-        Ok(())
     }
 
     fn held(&self) -> Vec<Offset> {

@@ -1,6 +1,7 @@
 //! One conversation: what is known of its Engage calls, and what Genesys Cloud has been told.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use trunkline_schemas::OutcomeStatus;
@@ -158,23 +159,24 @@ pub struct Transfer {
     pub object: String,
 }
 
-/// One conversation.
+/// One conversation. What it is made of is shared with its copies: before each event one is kept,
+/// and most of it stays as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conversation {
     /// GC conversation id.
     pub id: String,
     /// Root CallUUID.
     pub root: String,
-    /// Its Engage calls by CallUUID. Boxed: there is mostly one, and a map has room for eleven.
-    pub calls: BTreeMap<String, Box<Call>>,
+    /// Its Engage calls by CallUUID.
+    pub calls: BTreeMap<String, Arc<Call>>,
     /// Parties, in order of their joining.
-    pub parties: Vec<Party>,
+    pub parties: Vec<Arc<Party>>,
     /// VQ entries, in order.
-    pub entries: Vec<VqEntry>,
+    pub entries: Vec<Arc<VqEntry>>,
     /// Where the told conversation stands.
     pub flow: Flow,
     /// Its legs, in order of their establishment.
-    pub legs: Vec<Leg>,
+    pub legs: Vec<Arc<Leg>>,
     /// The open transfer.
     pub transfer: Option<Transfer>,
     /// Number of the last command.
@@ -232,9 +234,14 @@ impl Conversation {
         self.root_call().map_or(0, |call| call.created_ms)
     }
 
+    /// Its parties, in order of their joining.
+    pub fn parties(&self) -> impl Iterator<Item = &Party> + Clone {
+        self.parties.iter().map(|party| &**party)
+    }
+
     /// The party of that id in that call.
     pub fn party(&self, call: &str, id: &str) -> Option<&Party> {
-        self.parties.iter().find(|p| p.call == call && p.id == id)
+        self.parties().find(|p| p.call == call && p.id == id)
     }
 
     /// Whether a call of it is the root call, is linked to it or has become part of it; a consult
@@ -245,9 +252,7 @@ impl Conversation {
 
     /// The open leg that stands for a party or VQ entry.
     pub fn open_leg(&self, subject: &str) -> Option<&Leg> {
-        self.legs
-            .iter()
-            .find(|leg| leg.state != LegState::Ended && leg.subjects.iter().any(|s| s == subject))
+        self.open_legs().find(|leg| leg.subjects.iter().any(|s| s == subject))
     }
 
     /// The open leg of a party: its own, or that of the same person seen from another site.
@@ -266,25 +271,25 @@ impl Conversation {
 
     /// The open leg of that kind, of which there is at most one in a supported flow.
     pub fn open_kind(&self, kind: LegKind) -> Option<&Leg> {
-        self.legs.iter().find(|leg| leg.state != LegState::Ended && leg.kind == kind)
+        self.open_legs().find(|leg| leg.kind == kind)
     }
 
     /// Open legs.
     pub fn open_legs(&self) -> impl Iterator<Item = &Leg> {
-        self.legs.iter().filter(|leg| leg.state != LegState::Ended)
+        self.legs.iter().map(|leg| &**leg).filter(|leg| leg.state != LegState::Ended)
     }
 
     /// The customer: the external party of the root call, at home rather than seen from afar, the
     /// first where there are several.
     pub fn customer(&self) -> Option<&Party> {
         let outside = |p: &&Party| p.kind == PartyKind::External && self.is_root(&p.call);
-        let mut parties = self.parties.iter().filter(outside);
+        let mut parties = self.parties().filter(outside);
         parties.clone().find(|p| !p.remote).or_else(|| parties.next())
     }
 
     /// The parties that are of the root call and still there.
     pub fn present(&self) -> impl Iterator<Item = &Party> {
-        self.parties.iter().filter(|p| p.is_here() && self.is_root(&p.call))
+        self.parties().filter(|p| p.is_here() && self.is_root(&p.call))
     }
 
     /// The open leg of a person.

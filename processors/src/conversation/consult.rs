@@ -1,6 +1,8 @@
 //! An agent consults somebody while the customer waits, and completes a transfer or comes back
 //! (flows 14 to 17). Engage has a call of its own for it; Genesys Cloud one leg more.
 
+use std::sync::Arc;
+
 use trunkline_schemas::command::DisconnectType;
 use trunkline_schemas::segment::LegKind;
 
@@ -55,7 +57,7 @@ pub(super) fn begin_queue(teller: &mut Teller<'_>, at_ms: i64, agent: &str, entr
     let entry = teller.conversation.entries.iter().find(|e| e.id == entry).cloned();
     let Some(entry) = entry.filter(|_| consults(teller, agent)) else { return };
     let invited_by = Some(agent.to_owned());
-    let to = teller.establish(at_ms, queue_leg(&entry.id, &entry.dn, entry.queue_id, invited_by));
+    let to = teller.establish(at_ms, queue_leg(&entry, invited_by));
     teller.consult(at_ms, agent, &to);
     let agent = agent.to_owned();
     teller.conversation.flow = Flow::Consulting { agent, to, offered: None };
@@ -128,7 +130,7 @@ fn offered(teller: &mut Teller<'_>, at_ms: i64, consult: Consult, id: &str) {
     }
 }
 
-fn reached(teller: &mut Teller<'_>, id: &str) -> Option<Party> {
+fn reached(teller: &mut Teller<'_>, id: &str) -> Option<Arc<Party>> {
     match reach(teller.conversation, id) {
         Reach::Agent(party) | Reach::Phone(party) => {
             Some(party).filter(|party| !teller.conversation.was_told(&party.id))

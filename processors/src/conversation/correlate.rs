@@ -5,23 +5,23 @@
 //! also by VQID; extension events, which carry nothing else, by ConnID. Aliases outlive the call by
 //! the gravestone's time.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::call::Conversation;
 use super::event::{Event, Kind, text};
 use super::gravestone::{Gravestone, NameKind};
+use crate::Hashed;
 
 /// Which conversation, and which call of it, a name stands for. Hashed: there are millions of them,
 /// and nobody goes through them in order.
 #[derive(Clone, Debug, Default)]
 pub struct Aliases {
-    calls: HashMap<Arc<str>, Arc<str>>,
-    conn_ids: HashMap<Arc<str>, Named>,
-    links: HashMap<Arc<str>, Named>,
-    network_ids: HashMap<Arc<str>, Named>,
-    vqids: HashMap<Arc<str>, Arc<str>>,
+    calls: Hashed<Arc<str>, Arc<str>>,
+    conn_ids: Hashed<Arc<str>, Named>,
+    links: Hashed<Arc<str>, Named>,
+    network_ids: Hashed<Arc<str>, Named>,
+    vqids: Hashed<Arc<str>, Arc<str>>,
 }
 
 /// A conversation and the call of it that has the name.
@@ -183,7 +183,7 @@ impl Named {
 }
 
 /// Lets a name stand for this conversation, whatever it stood for before.
-fn put(map: &mut HashMap<Arc<str>, Arc<str>>, text: &str, id: &Arc<str>) {
+fn put(map: &mut Hashed<Arc<str>, Arc<str>>, text: &str, id: &Arc<str>) {
     match map.get_mut(text) {
         Some(known) if known == id => {}
         Some(known) => *known = Arc::clone(id),
@@ -194,14 +194,14 @@ fn put(map: &mut HashMap<Arc<str>, Arc<str>>, text: &str, id: &Arc<str>) {
 }
 
 /// Lets a name stand for this conversation and call, if it stands for none yet.
-fn name(map: &mut HashMap<Arc<str>, Named>, text: &str, id: &Arc<str>, call: &str) {
+fn name(map: &mut Hashed<Arc<str>, Named>, text: &str, id: &Arc<str>, call: &str) {
     if !map.contains_key(text) {
         map.insert(text.into(), Named { conversation: Arc::clone(id), call: call.into() });
     }
 }
 
 /// Puts this very text in the place of the same one, if it may stand for what it stood for.
-fn share<T>(map: &mut HashMap<Arc<str>, T>, text: &Arc<str>, value: T, may: impl Fn(&T) -> bool) {
+fn share<T>(map: &mut Hashed<Arc<str>, T>, text: &Arc<str>, value: T, may: impl Fn(&T) -> bool) {
     match map.entry(Arc::clone(text)) {
         Entry::Vacant(entry) => {
             entry.insert(value);
@@ -216,7 +216,7 @@ fn share<T>(map: &mut HashMap<Arc<str>, T>, text: &Arc<str>, value: T, may: impl
 
 /// Removes these names where they still stand for the conversation.
 fn remove<'a, T>(
-    map: &mut HashMap<Arc<str>, T>,
+    map: &mut Hashed<Arc<str>, T>,
     names: impl Iterator<Item = &'a str>,
     is_ours: impl Fn(&T) -> bool,
 ) {

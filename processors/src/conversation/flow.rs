@@ -14,12 +14,14 @@
 //! | `Ignored` | nobody, for good | |
 //! | `Ended` | nobody any more | |
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use trunkline_schemas::command::{DisconnectType, FinalState};
 use trunkline_schemas::outcome::OutcomeStatus;
 use trunkline_schemas::segment::LegKind;
 
-use super::call::{Conversation, Leg, Party, PartyKind};
+use super::call::{Conversation, Leg, Party, PartyKind, VqEntry};
 use super::legs::Input;
 use super::reason::Reason;
 use super::tables::{CallType, Leaving, Talk};
@@ -340,7 +342,7 @@ fn open(teller: &mut Teller<'_>, at_ms: i64) {
     let agent = conversation.present().filter(|p| p.agent.is_some()).find(reached).cloned();
     if let Some(entry) = entry {
         let customer = establish_customer(teller, created_ms, &customer, false, None);
-        let new = queue_leg(&entry.id, &entry.dn, entry.queue_id, Some(customer));
+        let new = queue_leg(&entry, Some(customer));
         teller.establish(entry.entered_ms, new);
         teller.conversation.flow = Flow::Queued;
     } else if let Some(ivr) = ivr {
@@ -389,24 +391,20 @@ fn establish_customer(
 }
 
 /// The leg of a queue.
-pub(super) fn queue_leg<'a>(
-    id: &'a str,
-    dn: &'a str,
-    queue_id: Option<String>,
-    invited_by: Option<String>,
-) -> NewLeg<'a> {
+pub(super) fn queue_leg(entry: &VqEntry, invited_by: Option<String>) -> NewLeg<'_> {
     let (kind, alerting, agent) = (LegKind::Routing, false, None);
-    NewLeg { kind, subject: id, dn, alerting, invited_by, agent, queue_id }
+    let (subject, dn, queue_id) = (&entry.id, &entry.dn, entry.queue_id.clone());
+    NewLeg { kind, subject, dn, alerting, invited_by, agent, queue_id }
 }
 
 /// Who is reached at a party.
 pub(super) enum Reach {
     /// An agent in scope.
-    Agent(Party),
+    Agent(Arc<Party>),
     /// A phone outside that is not the customer's.
-    Phone(Party),
+    Phone(Arc<Party>),
     /// An extension without an agent in scope, or whose agent has another call.
-    OutOfScope(Party),
+    OutOfScope(Arc<Party>),
     /// No such party, or nobody to talk to.
     Nobody,
 }
@@ -416,10 +414,10 @@ pub(super) fn reach(conversation: &Conversation, id: &str) -> Reach {
         return Reach::Nobody;
     };
     match party.kind {
-        PartyKind::Extension if party.agent.is_some() => Reach::Agent(party.clone()),
-        PartyKind::Extension => Reach::OutOfScope(party.clone()),
+        PartyKind::Extension if party.agent.is_some() => Reach::Agent(Arc::clone(party)),
+        PartyKind::Extension => Reach::OutOfScope(Arc::clone(party)),
         PartyKind::External if conversation.customer().is_some_and(|c| c.id != party.id) => {
-            Reach::Phone(party.clone())
+            Reach::Phone(Arc::clone(party))
         }
         PartyKind::External | PartyKind::RoutingPoint | PartyKind::Service => Reach::Nobody,
     }
@@ -551,7 +549,7 @@ pub(super) fn holder(conversation: &Conversation) -> Option<String> {
 }
 
 pub(super) fn leg<'a>(conversation: &'a Conversation, id: &str) -> Option<&'a Leg> {
-    conversation.legs.iter().find(|leg| leg.id == id)
+    conversation.legs.iter().map(|leg| &**leg).find(|leg| leg.id == id)
 }
 
 pub(super) fn leg_id(conversation: &Conversation, kind: LegKind) -> Option<String> {

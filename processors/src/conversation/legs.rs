@@ -5,7 +5,7 @@
 //! section 2, items 1 and 2). A person may be a party on two sites (one of them seen from afar) and
 //! in a main and a consult call; the flow hears of people, not of parties.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::Settings;
 use super::call::{Call, Conversation, Party, PartyKind, VqEntry};
@@ -13,6 +13,7 @@ use super::directory::{AgentAt, Directory};
 use super::event::{Event, Kind, text};
 use super::logins::{At, Logins};
 use super::tables::{CallType, Leaving, PartyState, Talk, is_service_dn};
+use crate::Hashed;
 
 /// What happened, in the words of the flow. Parties and entries are named by their ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +73,7 @@ pub struct Context<'a> {
     /// Who logged in where.
     pub logins: &'a Logins,
     /// Which conversation a person is busy with, by DN and switch.
-    pub busy: &'a HashMap<String, String>,
+    pub busy: &'a Hashed<String, String>,
     /// How the processor is set.
     pub settings: &'a Settings,
 }
@@ -119,11 +120,11 @@ fn known<'a>(
     conversation: &'a mut Conversation,
     uuid: &str,
     sibling: Option<&str>,
-) -> &'a mut Call {
+) -> &'a mut Arc<Call> {
     let group = sibling
         .and_then(|sibling| conversation.calls.get(sibling))
         .map_or_else(|| uuid.to_owned(), |call| call.group.clone());
-    let fresh = || Box::new(Call { group, ..Call::default() });
+    let fresh = || Arc::new(Call { group, ..Call::default() });
     conversation.calls.entry(uuid.to_owned()).or_insert_with(fresh)
 }
 
@@ -141,7 +142,7 @@ fn describe(
     }) {
         inputs.push(Input::Nested);
     }
-    let call = known(conversation, uuid, sibling);
+    let call = Arc::make_mut(known(conversation, uuid, sibling));
     if event.kind == Kind::CallCreated && !call.created {
         call.created = true;
         call.created_ms = event.at_ms;
@@ -217,7 +218,7 @@ fn party(
         (Some(at), _) => at,
         (None, Some(dn)) => {
             let new = joining(conversation, context, call, id, dn, event);
-            conversation.parties.push(new);
+            conversation.parties.push(Arc::new(new));
             conversation.parties.len() - 1
         }
         (None, None) => return Vec::new(),
@@ -227,8 +228,11 @@ fn party(
         return Vec::new();
     }
     let before = party.state;
-    party.state = state.unwrap_or(before);
-    let (party, after) = (party.clone(), party.state);
+    let after = state.unwrap_or(before);
+    if after != before {
+        Arc::make_mut(party).state = after;
+    }
+    let party = Arc::clone(party);
     if after.observing {
         return vec![Input::Supervised];
     }
@@ -374,15 +378,15 @@ fn party_left(conversation: &mut Conversation, event: &Event) -> Vec<Input> {
         conversation.parties.iter_mut().find(|p| p.is_here() && Some(&p.id) == named.as_ref());
     let Some(party) = here else { return Vec::new() };
     let leaving = Leaving::from_cause(event.is.cause());
-    party.left = Some((event.at_ms, leaving));
-    let party = party.clone();
+    Arc::make_mut(party).left = Some((event.at_ms, leaving));
+    let party = Arc::clone(party);
     if seen_elsewhere(conversation, &party) {
         return Vec::new();
     }
     if conversation.is_root(&party.call) {
-        vec![Input::Left(party.id, leaving)]
+        vec![Input::Left(party.id.clone(), leaving)]
     } else {
-        vec![Input::ConsultLeft(party.id, leaving)]
+        vec![Input::ConsultLeft(party.id.clone(), leaving)]
     }
 }
 
@@ -391,7 +395,7 @@ fn party_left(conversation: &mut Conversation, event: &Event) -> Vec<Input> {
 fn is_at_home(conversation: &Conversation, party: &Party) -> bool {
     let home = |p: &Party| !p.remote && p.person == party.person;
     let outside = party.kind == PartyKind::External;
-    party.remote && (outside || conversation.parties.iter().any(home))
+    party.remote && (outside || conversation.parties().any(home))
 }
 
 /// Whether a party seen from afar has one at home, which alone says when the person left.
@@ -403,7 +407,7 @@ fn seen_elsewhere(conversation: &Conversation, party: &Party) -> bool {
         PartyKind::Extension => p.person == party.person,
         PartyKind::RoutingPoint | PartyKind::Service => false,
     };
-    party.remote && conversation.parties.iter().any(|p| same_part(p) && same_person(p))
+    party.remote && conversation.parties().any(|p| same_part(p) && same_person(p))
 }
 
 /// A call is merged into the root call: by its end (`RefCallUUID`) or by a moved party, whichever
@@ -451,7 +455,7 @@ fn join(conversation: &mut Conversation, group: &str, into: &str) -> Vec<Input> 
         .iter_mut()
         .filter(|(_, call)| call.group == group)
         .map(|(uuid, call)| {
-            into.clone_into(&mut call.group);
+            into.clone_into(&mut Arc::make_mut(call).group);
             uuid.clone()
         })
         .collect();
@@ -476,7 +480,7 @@ fn call_deleted(conversation: &mut Conversation, uuid: &str, at_ms: i64) -> Vec<
     let mut inputs = Vec::new();
     let consult = !conversation.is_root(uuid);
     if let Some(call) = conversation.calls.get_mut(uuid) {
-        call.deleted = true;
+        Arc::make_mut(call).deleted = true;
     }
     if consult {
         inputs.push(Input::ConsultOver);
@@ -485,7 +489,7 @@ fn call_deleted(conversation: &mut Conversation, uuid: &str, at_ms: i64) -> Vec<
         // Parties that moved to the root call stay; those of the call itself are gone with it.
         let own = uuid == conversation.root;
         for party in conversation.parties.iter_mut().filter(|p| own && p.call == uuid) {
-            party.left.get_or_insert((at_ms, Leaving::HungUp));
+            Arc::make_mut(party).left.get_or_insert((at_ms, Leaving::HungUp));
         }
     }
     if conversation.is_over() {
@@ -514,7 +518,7 @@ fn queued(
     let root = conversation.is_root(&call);
     let entered_ms = event.at_ms;
     let entry = VqEntry { id: id.clone(), call, dn, queue_id, entered_ms, left: false };
-    conversation.entries.push(entry);
+    conversation.entries.push(Arc::new(entry));
     match (in_scope, root) {
         (true, true) => vec![Input::Queued(id)],
         (true, false) => vec![Input::ConsultQueued(id)],
@@ -529,7 +533,7 @@ fn diverted(conversation: &mut Conversation, event: &Event) -> Vec<Input> {
         !entry.left && vqid.as_ref().map_or(Some(&entry.dn) == dn.as_ref(), |id| *id == entry.id)
     });
     let Some(entry) = found else { return Vec::new() };
-    entry.left = true;
+    Arc::make_mut(entry).left = true;
     let (id, call) = (entry.id.clone(), entry.call.clone());
     if conversation.is_root(&call) { vec![Input::QueueLeft(id)] } else { Vec::new() }
 }

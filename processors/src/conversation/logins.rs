@@ -33,9 +33,36 @@ struct Login {
 
 /// The logins of one DN as they are kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Kept {
+struct KeptLogins {
     at: DnAt,
     logins: Vec<Login>,
+}
+
+/// One key of these and what it holds.
+#[derive(Clone, Debug)]
+pub(super) struct Kept(OneOf);
+
+#[derive(Clone, Debug)]
+enum OneOf {
+    Logins(KeptLogins),
+    /// An agent's employee id, and when after-call work ended.
+    Work(String, i64),
+}
+
+impl Kept {
+    /// Reads a key; `None` if it is none of these.
+    ///
+    /// # Errors
+    /// The value cannot be read.
+    pub(super) fn read(key: &str, value: &[u8]) -> serde_json::Result<Option<Self>> {
+        Ok(if key.starts_with(LOGIN) {
+            Some(Self(OneOf::Logins(serde_json::from_slice(value)?)))
+        } else if let Some(employee_id) = key.strip_prefix(WORK) {
+            Some(Self(OneOf::Work(employee_id.to_owned(), serde_json::from_slice(value)?)))
+        } else {
+            None
+        })
+    }
 }
 
 /// The facts.
@@ -109,7 +136,7 @@ impl Logins {
         for (at, logins) in &self.at {
             let key = format!("{LOGIN}{}@{}", at.dn, at.switch);
             if changed.contains(&key) {
-                let kept = Kept { at: at.clone(), logins: logins.clone() };
+                let kept = KeptLogins { at: at.clone(), logins: logins.clone() };
                 changes.push((key, json(serde_json::to_vec(&kept))));
             }
         }
@@ -122,20 +149,12 @@ impl Logins {
         changes
     }
 
-    /// Takes one key back; `false` if it is none of these.
-    ///
-    /// # Errors
-    /// The value cannot be read.
-    pub fn restore(&mut self, key: &str, value: &[u8]) -> serde_json::Result<bool> {
-        if key.starts_with(LOGIN) {
-            let kept: Kept = serde_json::from_slice(value)?;
-            self.at.insert(kept.at, kept.logins);
-        } else if let Some(employee_id) = key.strip_prefix(WORK) {
-            self.work.insert(employee_id.to_owned(), serde_json::from_slice(value)?);
-        } else {
-            return Ok(false);
+    /// Takes one key back.
+    pub(super) fn restore(&mut self, Kept(one): Kept) {
+        match one {
+            OneOf::Logins(kept) => drop(self.at.insert(kept.at, kept.logins)),
+            OneOf::Work(employee_id, at_ms) => drop(self.work.insert(employee_id, at_ms)),
         }
-        Ok(true)
     }
 }
 
@@ -191,12 +210,13 @@ mod tests {
         let changes = logins.changes();
         assert_eq!(changes.len(), 2);
         for (key, value) in changes {
-            assert!(again.restore(&key, &value).expect("it can be read"));
+            let kept = Kept::read(&key, &value).expect("it can be read");
+            again.restore(kept.expect("it is one of these"));
         }
         assert_eq!(again.at("7001", "S", 15), At::Unknown, "only the last {LOGINS_MAX} are kept");
         assert_eq!(again.at("7001", "S", 16), At::Somebody("A"));
         assert_eq!(again.work_ended("A"), Some(19));
         assert!(logins.changes().is_empty() && again.changes().is_empty());
-        assert!(!again.restore("call/1", b"").expect("it is none of these"));
+        assert!(Kept::read("call/1", b"").expect("it is none of these").is_none());
     }
 }

@@ -5,11 +5,10 @@
 //! `correlate` (which conversation?), `legs` (who is in the call?) and `flow` (what is to be
 //! told?); `tell` gives the commands their ids and times.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use trunkline_schemas::codec;
 use trunkline_schemas::raw::Stream;
 use trunkline_schemas::record::TRACE_HEADER;
@@ -21,9 +20,9 @@ use trunkline_schemas::{
     ids,
 };
 
-use crate::rows::{Announcement, Rows};
+use crate::rows::Rows;
 use crate::written::{self, json, raw_event, unreachable_codec};
-use crate::{Effects, Informed, Processor};
+use crate::{Effects, Hashed, Informed, Processor};
 
 pub mod call;
 mod consult;
@@ -40,6 +39,7 @@ pub mod order;
 pub mod phone;
 pub mod reason;
 mod relay;
+pub mod saved;
 pub mod tables;
 pub mod tell;
 mod transfer;
@@ -53,10 +53,11 @@ use flow::Flow;
 use gravestone::{Gravestone, NameKind};
 use legs::Input;
 use logins::Logins;
-use order::{Held, Number, Order, Streams};
+use order::{Number, Order, Streams};
 use phone::Phones;
 use reason::Reason;
 use relay::working;
+use saved::{CALL, HELD, META, Meta, Over, ROW, Saved};
 use tell::{Teller, Told};
 
 /// A switch time so far in the future of its reception is replaced by it (DESIGN law 3).
@@ -127,17 +128,17 @@ pub struct ConversationProcessor {
     streams: Streams,
     order: Order<Pending>,
     // Hashed: there are very many of them, and nobody goes through them in order.
-    conversations: HashMap<String, Conversation>,
-    gravestones: HashMap<Arc<str>, Gravestone>,
+    conversations: Hashed<String, Conversation>,
+    gravestones: Hashed<Arc<str>, Gravestone>,
     aliases: Aliases,
     due: BTreeSet<(i64, Arc<str>)>,
     /// Which conversation a person is busy with, by DN and switch.
-    busy: HashMap<String, String>,
+    busy: Hashed<String, String>,
     /// Who is in which calls; empty where nobody is told.
     phones: Phones,
     logins: Logins,
     /// Conversations that wait for the end of an agent's after-call work, by employee id.
-    working: HashMap<String, BTreeSet<String>>,
+    working: Hashed<String, BTreeSet<String>>,
     changed: BTreeSet<String>,
     rows: Rows,
     effects: Effects,
@@ -155,29 +156,6 @@ struct Pending {
     stored: Stored,
 }
 
-/// What must outlive a restart beside conversations and rows.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Meta {
-    copies: Copies,
-    streams: Streams,
-    directory_complete: bool,
-    announced: Announcement,
-}
-
-/// What the value of a conversation is once it is over.
-#[derive(Serialize, Deserialize)]
-struct Over<T> {
-    gravestone: T,
-}
-
-/// How such a value begins; no other does.
-const OVER: &[u8] = br#"{"gravestone":"#;
-const META: &str = "meta";
-const HELD: &str = "held/";
-const CALL: &str = "call/";
-const ROW: &str = "row/";
-
 impl ConversationProcessor {
     /// A processor that knows nothing yet.
     pub fn new(domain: &str, settings: Settings) -> Self {
@@ -188,14 +166,14 @@ impl ConversationProcessor {
             directory: Directory::default(),
             copies: Copies::default(),
             streams: Streams::default(),
-            conversations: HashMap::new(),
-            gravestones: HashMap::new(),
+            conversations: Hashed::default(),
+            gravestones: Hashed::default(),
             aliases: Aliases::default(),
             due: BTreeSet::new(),
-            busy: HashMap::new(),
+            busy: Hashed::default(),
             phones: Phones::default(),
             logins: Logins::default(),
-            working: HashMap::new(),
+            working: Hashed::default(),
             changed: BTreeSet::new(),
             rows: Rows::default(),
             effects: Effects::default(),
@@ -631,6 +609,8 @@ impl ConversationProcessor {
 }
 
 impl Processor for ConversationProcessor {
+    type Saved = Saved;
+
     fn apply(&mut self, stored: &Stored) {
         self.apply_raw(stored, raw_event(stored));
     }
@@ -671,35 +651,32 @@ impl Processor for ConversationProcessor {
         effects
     }
 
-    fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
-        let key = str::from_utf8(key).map_err(|e| format!("a state key is no text: {e}"))?;
-        let bad = |e: serde_json::Error| format!("state key {key}: {e}");
-        if key == META {
-            let meta: Meta = serde_json::from_slice(value).map_err(bad)?;
-            self.copies = meta.copies;
-            self.streams = meta.streams;
-            self.directory.complete = meta.directory_complete;
-            self.rows.restore_announcement(meta.announced);
-        } else if let Some(id) = key.strip_prefix(CALL).filter(|_| value.starts_with(OVER)) {
-            let over: Over<Gravestone> = serde_json::from_slice(value).map_err(bad)?;
-            self.lay(id.into(), over.gravestone);
-        } else if key.starts_with(CALL) {
-            let conversation: Conversation = serde_json::from_slice(value).map_err(bad)?;
-            self.put_back(conversation);
-            // What was read is no change.
-            self.changed.clear();
-            self.phones.changes();
-        } else if let Some(block) = key.strip_prefix(HELD) {
-            let held: Vec<Held> = serde_json::from_slice(value).map_err(bad)?;
-            let block = block.parse().map_err(|e| format!("state key {key}: {e}"))?;
-            self.order.expect(block, held);
-        } else if let Some(row_key) = key.strip_prefix(ROW) {
-            let row = self.rows.restore(row_key, value).map_err(bad)?;
-            self.directory.put(row.clone());
-        } else if !self.logins.restore(key, value).map_err(bad)? {
-            return Err(format!("state key {key} is of no kind that there is"));
+    fn read(key: &[u8], value: &[u8]) -> Result<Saved, String> {
+        Saved::read(key, value)
+    }
+
+    fn restore(&mut self, Saved(kind): Saved) {
+        match kind {
+            saved::Kind::Meta(meta) => {
+                self.copies = meta.copies;
+                self.streams = meta.streams;
+                self.directory.complete = meta.directory_complete;
+                self.rows.restore_announcement(meta.announced);
+            }
+            saved::Kind::Call(conversation) => {
+                self.put_back(*conversation);
+                // What was read is no change.
+                self.changed.clear();
+                self.phones.changes();
+            }
+            saved::Kind::Over(id, gravestone) => self.lay(id, gravestone),
+            saved::Kind::Held(block, held) => self.order.expect(block, held),
+            saved::Kind::Row(key, kept) => {
+                self.directory.put(kept.row.clone());
+                self.rows.restore(key, kept);
+            }
+            saved::Kind::Login(kept) => self.logins.restore(kept),
         }
-        Ok(())
     }
 
     fn held(&self) -> Vec<Offset> {

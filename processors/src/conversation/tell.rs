@@ -2,6 +2,7 @@
 //! (DESIGN laws 5 and 8).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use trunkline_schemas::command::{
     CommunicationAnswered, CommunicationDispositionApplied, CommunicationEnded, ConsultTransfer,
@@ -99,7 +100,7 @@ impl Teller<'_> {
         let event = self.established(&id, &new);
         let start_ms = self.say(at_ms, &id, 1, event);
         let after_call = new.kind == LegKind::User && self.settings.after_call_ms.is_some();
-        self.conversation.legs.push(Leg {
+        self.conversation.legs.push(Arc::new(Leg {
             after_call,
             id: id.clone(),
             subjects: vec![new.subject.to_owned()],
@@ -113,7 +114,7 @@ impl Teller<'_> {
             start_ms,
             answered_ms: None,
             ended_ms: None,
-        });
+        }));
         id
     }
 
@@ -392,7 +393,7 @@ impl Teller<'_> {
     }
 
     fn leg_mut(&mut self, id: &str) -> Option<&mut Leg> {
-        self.conversation.legs.iter_mut().find(|leg| leg.id == id)
+        self.conversation.legs.iter_mut().find(|leg| leg.id == id).map(Arc::make_mut)
     }
 
     /// Writes a command at its time, or 1 ms after the one before it; returns the time it got.

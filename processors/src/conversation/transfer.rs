@@ -1,6 +1,8 @@
 //! The customer is passed on: from an IVR or queue to a queue, an agent or a phone (flows 02 to 05,
 //! 13), and blindly by an agent (flows 10 to 12).
 
+use std::sync::Arc;
+
 use trunkline_schemas::command::{DisconnectType, FinalState};
 use trunkline_schemas::segment::LegKind;
 
@@ -40,7 +42,7 @@ pub(super) fn to_queue(
     };
     let customer = leg_id(conversation, LegKind::External);
     teller.begin_transfer(began_ms, from, &Destination::Queue(&queue_id), &entry.id);
-    let queue = teller.establish(at_ms, queue_leg(&entry.id, &entry.dn, entry.queue_id, customer));
+    let queue = teller.establish(at_ms, queue_leg(&entry, customer));
     teller.progress_transfer(at_ms, &queue);
     teller.end_transfer(at_ms, FinalState::Completed);
     teller.end(at_ms, from, DisconnectType::TransferAcd);
@@ -65,7 +67,7 @@ pub(super) fn continue_queue(conversation: &mut Conversation, entry: &str) -> bo
     });
     let Some(leg) = open else { return false };
     if !leg.subjects.iter().any(|s| s == entry) {
-        leg.subjects.push(entry.to_owned());
+        Arc::make_mut(leg).subjects.push(entry.to_owned());
     }
     true
 }

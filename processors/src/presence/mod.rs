@@ -17,7 +17,7 @@ use trunkline_schemas::{
     PresenceOutcome, RawEvent, RawKind, Record, RoutingStatus, Stored, SystemPresence, ids,
 };
 
-use crate::rows::{Announcement, Rows};
+use crate::rows::{self, Announcement, Rows};
 use crate::written::{self, encoded, json, raw_event};
 use crate::{Effects, Informed, Processor};
 
@@ -113,6 +113,18 @@ struct News {
     /// When the server made it, microseconds since 1970.
     made_us: i64,
     link: usize,
+}
+
+/// One key of the state and what it holds.
+#[derive(Debug)]
+pub struct Saved(OneOf);
+
+#[derive(Debug)]
+enum OneOf {
+    Meta(Meta),
+    /// An agent, by employee id.
+    Agent(String, Box<Kept>),
+    Row(String, rows::Kept),
 }
 
 /// What must outlive a restart beside agents and rows.
@@ -576,6 +588,8 @@ impl PresenceProcessor {
 }
 
 impl Processor for PresenceProcessor {
+    type Saved = Saved;
+
     fn apply(&mut self, stored: &Stored) {
         self.is_dirty = true;
         self.meta.now_ms = self.meta.now_ms.max(stored.append_time_ms);
@@ -604,24 +618,37 @@ impl Processor for PresenceProcessor {
         effects
     }
 
-    fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
-        let key = String::from_utf8_lossy(key).into_owned();
+    fn read(key: &[u8], value: &[u8]) -> Result<Saved, String> {
+        let key = String::from_utf8_lossy(key);
         let bad = |e: serde_json::Error| format!("state key {key}: {e}");
-        if key == META {
-            self.meta = serde_json::from_slice(value).map_err(bad)?;
-            self.directory.complete = self.meta.directory_complete;
-            self.rows.restore_announcement(self.meta.announced.clone());
+        let one = if *key == *META {
+            OneOf::Meta(serde_json::from_slice(value).map_err(bad)?)
         } else if let Some(employee_id) = key.strip_prefix(AGENT) {
-            let kept: Kept = serde_json::from_slice(value).map_err(bad)?;
-            self.put_back(employee_id, kept);
-            self.changed.clear(); // what was read is no change
-        } else if let Some(row_key) = key.strip_prefix(ROW) {
-            let row = self.rows.restore(row_key, value).map_err(bad)?;
-            self.directory.put(row.clone());
+            OneOf::Agent(employee_id.to_owned(), serde_json::from_slice(value).map_err(bad)?)
+        } else if let Some(row) = key.strip_prefix(ROW) {
+            OneOf::Row(row.to_owned(), rows::Kept::read(value).map_err(bad)?)
         } else {
             return Err(format!("state key {key} is not one of {META}, {AGENT}* and {ROW}*"));
+        };
+        Ok(Saved(one))
+    }
+
+    fn restore(&mut self, Saved(one): Saved) {
+        match one {
+            OneOf::Meta(meta) => {
+                self.meta = meta;
+                self.directory.complete = self.meta.directory_complete;
+                self.rows.restore_announcement(self.meta.announced.clone());
+            }
+            OneOf::Agent(employee_id, kept) => {
+                self.put_back(&employee_id, *kept);
+                self.changed.clear(); // what was read is no change
+            }
+            OneOf::Row(key, kept) => {
+                self.directory.put(kept.row.clone());
+                self.rows.restore(key, kept);
+            }
         }
-        Ok(())
     }
 
     fn held(&self) -> Vec<Offset> {

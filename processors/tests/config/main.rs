@@ -134,7 +134,8 @@ impl Rig {
     fn restart(&mut self, settings: Settings) {
         let mut processor = ConfigProcessor::new(settings);
         for (key, value) in &self.state {
-            processor.restore(key, value).expect("the state of a processor is restored");
+            let saved = ConfigProcessor::read(key, value).expect("it can be read");
+            processor.restore(saved);
         }
         assert!(processor.drain().state.is_empty(), "what was restored is no change");
         self.processor = processor;

@@ -79,7 +79,8 @@ fn a_processor_restored_before_any_record_goes_on_as_if_nothing_had_been() {
             let names: Vec<&str> = set.iter().map(String::as_str).collect();
             let mut restored = PresenceProcessor::new(feed::DOMAIN, settings(&names));
             for (key, value) in &broken.state {
-                restored.restore(key, value).expect("our own state");
+                let saved = PresenceProcessor::read(key, value).expect("our own state");
+                restored.restore(saved);
             }
             assert!(restored.drain().state.is_empty(), "{name}: what was read is no change");
             broken.processor = restored;

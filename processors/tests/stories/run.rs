@@ -12,7 +12,8 @@ use crate::random::Random;
 use crate::story::Story;
 
 const STREAMS: [Stream; 3] = [Stream::Call, Stream::Vq, Stream::Ext];
-/// Between two ticks. A bridge writes one each second; nothing may rest on that.
+/// Between two ticks. A bridge writes one each second; a record lets a wait go on by a second at most
+/// (`Streams::advance`), so that with rarer ones it lasts longer, and changes nothing else.
 const TICK_MS: i64 = 2_000;
 /// Between two calls: the last events are taken, and what an untold call waits for is over.
 const PAUSE_MS: i64 = 10_000;

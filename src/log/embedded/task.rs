@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use trunkline_schemas::{Offset, Output, Record, Stored};
 
 use super::frame::{self, Place};
@@ -86,7 +87,7 @@ fn newest(
     found: &SyncSender<Found>,
 ) -> Result<(), LogError> {
     // Hundreds of thousands of keys that begin alike: comparing them would be half the work.
-    let mut seen = HashSet::<Vec<u8>>::new();
+    let mut seen = HashSet::<Vec<u8>, RandomState>::default();
     let (mut rows, mut read) = (Vec::new(), 0);
     inner.backwards(generation, place, &mut |record| {
         read += 1;

@@ -6,6 +6,7 @@ use std::panic::resume_unwind;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
+use foldhash::fast::RandomState;
 use trunkline_schemas::{Offset, Partition, Record, Stored, Topic};
 
 use super::Inner;
@@ -19,7 +20,7 @@ const BATCH: usize = 1_024;
 const BATCHES_MAX: usize = 4;
 
 /// The newest value of each key that has one, and its offset.
-pub(super) type Newest = HashMap<Vec<u8>, (Offset, Vec<u8>)>;
+pub(super) type Newest = HashMap<Vec<u8>, (Offset, Vec<u8>), RandomState>;
 
 impl Inner {
     /// Reads a partition from an offset to its end as of now, and tells meanwhile how much is left.
@@ -33,7 +34,7 @@ impl Inner {
         let (batches, read) = sync_channel(BATCHES_MAX);
         let (scanned, newest) = thread::scope(|scope| {
             let reading = scope.spawn(move || self.hand_over(place, (start, end), &batches));
-            let mut newest = Newest::new();
+            let mut newest = Newest::default();
             for (count, stored) in (0_u64..).zip(read.into_iter().flatten()) {
                 if count.is_multiple_of(RESTORE_SAID) {
                     left(u64::try_from(end - stored.offset).unwrap_or_default());

@@ -191,8 +191,11 @@ impl Task for Owned {
         let place = (self.spec.state, self.spec.partition);
         // The end as of now: this owner is the only one who can move it.
         let Bounds { start, end } = self.inner.bounds(place.0, place.1)?;
-        let newest =
-            if start < end { self.inner.newest(place, (start, end), left)? } else { Newest::new() };
+        let newest = if start < end {
+            self.inner.newest(place, (start, end), left)?
+        } else {
+            Newest::default()
+        };
         // In an order that does not differ from run to run, and is that in which they were read:
         // what is freed meanwhile lies together and is used again.
         let mut newest: Vec<_> = newest.into_iter().collect();
