@@ -23,7 +23,7 @@ pub(super) const CALL_MAX: Duration = Duration::from_secs(10);
 /// headers take more room framed than bare; a record beyond even this is refused as too large.
 pub(super) const MESSAGE_BYTES_MAX: usize = 2 * MAX_RECORD_BYTES;
 /// A transaction that was left open is ended by the cluster after so long.
-const TRANSACTION_MAX: Duration = Duration::from_secs(10);
+pub(super) const TRANSACTION_MAX: Duration = Duration::from_secs(10);
 /// How long a record of a step may take; a step gives up before the cluster ends it.
 pub(super) const STEP_MAX: Duration = Duration::from_secs(8);
 /// How long an append may take.

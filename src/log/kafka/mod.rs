@@ -7,7 +7,8 @@
 //! - `appender`, `task`: the handles.
 //! - `member`: partitions shared among processes.
 //! - `foreign`: a topic of another cluster, which others write.
-//! - `held`: the end of a client, which is not waited for for ever.
+//! - `held`, `aside`: the end of a client and the making of a step, which are not waited for for
+//!   ever.
 //!
 //! | promise | how |
 //! |---|---|
@@ -21,6 +22,7 @@
 
 mod admin;
 mod appender;
+mod aside;
 mod client;
 pub mod foreign;
 mod held;
@@ -126,17 +128,7 @@ impl Kafka {
     /// [`LogError::Refused`] where a setting is not ours to take or a broker does not verify
     /// transactions, [`LogError::Unavailable`] where the cluster cannot be reached within 10 s.
     pub fn open(config: &KafkaConfig) -> Result<Arc<Self>, LogError> {
-        let clients = Clients::new(config)?;
-        let asker = Mutex::new(Arc::new(new_asker(&clients)?));
-        let inner = Inner {
-            clients,
-            replication: config.replication,
-            asker,
-            partitions: Mutex::default(),
-            readers: Pool::new(IDLE_READERS_MAX),
-            producers: Pool::new(IDLE_PRODUCERS_MAX),
-            groups: Groups::default(),
-        };
+        let inner = Inner::new(config)?;
         let metadata = inner.metadata()?;
         let brokers: Vec<_> = metadata.brokers().iter().map(MetadataBroker::id).collect();
         if brokers.is_empty() {
@@ -254,6 +246,20 @@ impl Log for Kafka {
 }
 
 impl Inner {
+    fn new(config: &KafkaConfig) -> Result<Self, LogError> {
+        let clients = Clients::new(config)?;
+        let asker = Mutex::new(Arc::new(new_asker(&clients)?));
+        Ok(Self {
+            clients,
+            replication: config.replication,
+            asker,
+            partitions: Mutex::default(),
+            readers: Pool::new(IDLE_READERS_MAX),
+            producers: Pool::new(IDLE_PRODUCERS_MAX),
+            groups: Groups::default(),
+        })
+    }
+
     fn asker(&self) -> Arc<Asker> {
         Arc::clone(&*lock(&self.asker))
     }

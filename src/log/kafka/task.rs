@@ -9,7 +9,10 @@ use rdkafka::producer::Producer as _;
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use trunkline_schemas::{Offset, Output, Record, Stored};
 
-use super::client::{CALL_MAX, Meaning, Quiet, STEP_MAX, meaning, unavailable, unknown};
+use super::aside::Aside;
+use super::client::{
+    CALL_MAX, Meaning, Quiet, STEP_MAX, TRANSACTION_MAX, meaning, unavailable, unknown,
+};
 use super::held::Held;
 use super::newest::Newest;
 use super::producer::{Deadline, Producer, check_sizes};
@@ -43,10 +46,17 @@ pub(super) struct Owned {
 
 /// What an owner works with.
 struct Hands {
-    producer: Producer,
+    writes: Arc<Writes>,
+    /// Makes steps.
+    aside: Aside,
     consumer: Held<BaseConsumer<Quiet>>,
     /// Rung by the consumer when it has something.
     bell: Arc<Bell>,
+}
+
+/// What a step is written with.
+struct Writes {
+    producer: Producer,
     group: ConsumerGroupMetadata,
 }
 
@@ -100,10 +110,13 @@ impl Owned {
         let group = inner.groups.metadata(spec.name).or_else(|| consumer.group_metadata());
         let group = group.ok_or(KafkaError::Canceled).map_err(failed)?;
         let (position, epoch) = committed(&inner, spec, &consumer, CALL_MAX).map_err(failed)?;
+        let writes = Arc::new(Writes { producer, group });
+        let aside = Aside::new();
+        let aside = aside.map_err(|error| unavailable(format!("taking over task {id}"), error))?;
         Ok(Self {
             inner,
             spec: spec.clone(),
-            hands: Some(Hands { producer, consumer: Held::new(consumer), bell, group }),
+            hands: Some(Hands { writes, aside, consumer: Held::new(consumer), bell }),
             epochs: (epoch + 1, None),
             position,
             read_to: position,
@@ -209,7 +222,7 @@ impl Task for Owned {
     }
 
     fn poll(&mut self, max: usize, wait: Duration) -> Result<Vec<Stored>, LogError> {
-        self.hands()?.producer.serve();
+        self.hands()?.writes.producer.serve();
         let (topic, partition) = (self.spec.input, self.spec.partition);
         let watch = Elapsed::start();
         let (mut found, mut bytes) = (Vec::new(), 0);
@@ -261,7 +274,13 @@ impl Task for Owned {
             self.inner.check(output.topic, output.partition)?;
         }
         let offsets = offsets(&self.inner, &self.spec, step.next, self.epochs.0);
-        let done = transact(&self.inner, self.hands()?, &records, offsets);
+        let hands = self.hands()?;
+        let (inner, writes) = (Arc::clone(&self.inner), Arc::clone(&hands.writes));
+        let write = move || transact(&inner, &writes, &records, offsets);
+        let done = hands.aside.call(TRANSACTION_MAX, write).unwrap_or_else(|| {
+            let why = "the Kafka client does not come back; it is left behind";
+            Err(Failure::Unknown("committing", why.to_owned()))
+        });
         if let Err(failure) = done {
             return Err(self.end(failure));
         }
@@ -282,11 +301,11 @@ impl Task for Owned {
 /// (reliability/KAFKA section 6).
 fn transact(
     inner: &Inner,
-    hands: &Hands,
+    writes: &Writes,
     records: &[Output],
     offsets: Result<TopicPartitionList, KafkaError>,
 ) -> Result<(), Failure> {
-    let producer = &hands.producer;
+    let Writes { producer, group } = writes;
     let deadline = Deadline::after(STEP_MAX);
     let failed = |what, error: KafkaError| {
         if producer.is_fenced(&error) {
@@ -304,7 +323,7 @@ fn transact(
         sent.map_err(|error| failed("sending", error))?;
     }
     // Asked while the records are on their way.
-    let added = producer.inner.send_offsets_to_transaction(&offsets, &hands.group, deadline.left());
+    let added = producer.inner.send_offsets_to_transaction(&offsets, group, deadline.left());
     added.map_err(|error| failed("dating", error))?;
     producer.settle(deadline).map_err(|error| failed("sending", error))?;
     let told = producer.told();
@@ -353,4 +372,55 @@ fn committed(
     one.error()?;
     let KafkaOffset::Offset(position) = one.offset() else { return Ok((0, 0)) };
     Ok((position, one.metadata().parse().unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::{MockCluster, MockCoordinator};
+    use trunkline_schemas::topics::{RAW_TLIB, STATE_CONVERSATION};
+
+    use super::*;
+    use crate::log::kafka::KafkaConfig;
+
+    const SPEC: TaskSpec =
+        TaskSpec { name: "conversation", input: RAW_TLIB, partition: 0, state: STATE_CONVERSATION };
+
+    fn step(next: Offset) -> Step {
+        let state = vec![(b"key".to_vec(), Some(next.to_be_bytes().to_vec()))];
+        Step { state, next, ..Step::default() }
+    }
+
+    /// With the client's own wait for the position, which has no end, this test has none.
+    #[test]
+    fn a_coordinator_that_is_lost_costs_a_step_and_not_the_task() {
+        const GROUPS: i32 = 3;
+        let cluster = MockCluster::new(3).expect("a cluster of the library");
+        let config =
+            KafkaConfig { brokers: vec![cluster.bootstrap_servers()], ..KafkaConfig::default() };
+        let inner = Arc::new(Inner::new(&config).expect("clients"));
+        for topic in [SPEC.input, SPEC.state] {
+            let name = inner.clients.topic(topic);
+            cluster.create_topic(&name, 1, 1).expect("a topic");
+            cluster.partition_leader(&name, 0, Some(1)).expect("a leader");
+            lock(&inner.partitions).insert(topic, 1);
+        }
+        let transactions = MockCoordinator::Transaction("trunkline-conversation-0".to_owned());
+        cluster.coordinator(transactions, 2).expect("a coordinator");
+        let groups = MockCoordinator::Group("trunkline.conversation".to_owned());
+        cluster.coordinator(groups, GROUPS).expect("a coordinator");
+
+        let mut task = Owned::new(Arc::clone(&inner), &SPEC).expect("it is owned");
+        task.commit(step(1)).expect("a step");
+        cluster.broker_down(GROUPS).expect("it is lost");
+        for why in ["the Kafka client does not come back", "must be owned anew"] {
+            let lost = task.commit(step(2)).expect_err("nobody can keep the position");
+            assert!(matches!(lost, LogError::Unknown { .. }), "{lost:?}");
+            assert!(format!("{lost:?}").contains(why), "{lost:?}");
+        }
+        drop(task);
+
+        cluster.broker_up(GROUPS).expect("it is back");
+        let mut task = Owned::new(inner, &SPEC).expect("it is owned anew");
+        task.commit(step(2)).expect("the step is made again");
+    }
 }
