@@ -29,7 +29,7 @@ const POLL: Duration = Duration::from_millis(10);
 /// Records read at once.
 const READ_MAX: usize = 1_000;
 /// Lines of a process's log that a failed test shows.
-const LINES_SHOWN: usize = 60;
+const LINES_SHOWN: usize = 200;
 
 /// Waits for a condition; fails if it does not come true in time.
 pub(super) async fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {

@@ -6,6 +6,7 @@
 //! - `reader`: committed records from any offset.
 //! - `appender`, `task`: the handles.
 //! - `member`: partitions shared among processes.
+//! - `unended`: transactions that the cluster has forgotten to end.
 //! - `foreign`: a topic of another cluster, which others write.
 //! - `held`, `aside`: the end of a client and the making of a step, which are not waited for for
 //!   ever.
@@ -31,6 +32,7 @@ mod newest;
 mod producer;
 mod reader;
 mod task;
+mod unended;
 
 use std::collections::BTreeMap;
 use std::fmt;

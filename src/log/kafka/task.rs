@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::Producer as _;
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use trunkline_schemas::{Offset, Output, Record, Stored};
@@ -17,7 +17,7 @@ use super::held::Held;
 use super::newest::Newest;
 use super::producer::{Deadline, Producer, check_sizes};
 use super::reader::{assign, stored};
-use super::{Inner, READ_BYTES_MAX, lock};
+use super::{Inner, READ_BYTES_MAX, lock, unended};
 use crate::clock::Elapsed;
 use crate::log::{Bounds, LogError, Step, Task, TaskSpec};
 
@@ -55,9 +55,9 @@ struct Hands {
 }
 
 /// What a step is written with.
-struct Writes {
-    producer: Producer,
-    group: ConsumerGroupMetadata,
+pub(super) struct Writes {
+    pub(super) producer: Producer,
+    pub(super) group: ConsumerGroupMetadata,
 }
 
 /// Wakes the one who waits for it; rung before, it does not let him wait.
@@ -109,10 +109,17 @@ impl Owned {
         // A member's name, so that the cluster refuses one that is a member no more.
         let group = inner.groups.metadata(spec.name).or_else(|| consumer.group_metadata());
         let group = group.ok_or(KafkaError::Canceled).map_err(failed)?;
-        let (position, epoch) = committed(&inner, spec, &consumer, CALL_MAX).map_err(failed)?;
         let writes = Arc::new(Writes { producer, group });
         let aside = Aside::new();
         let aside = aside.map_err(|error| unavailable(format!("taking over task {id}"), error))?;
+        let (position, epoch) = match committed(&inner, spec, &consumer, CALL_MAX) {
+            Err(error) if is_late(&error) => {
+                give_up(&inner, (&aside, &writes), spec)?;
+                committed(&inner, spec, &consumer, CALL_MAX)
+            }
+            found => found,
+        }
+        .map_err(|error| unavailable(format!("asking for the position of task {id}"), error))?;
         Ok(Self {
             inner,
             spec: spec.clone(),
@@ -341,8 +348,31 @@ fn transact(
     }
 }
 
+fn is_late(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut)
+}
+
+/// See [`unended`].
+fn give_up(
+    inner: &Arc<Inner>,
+    (aside, writes): (&Aside, &Arc<Writes>),
+    spec: &TaskSpec,
+) -> Result<(), LogError> {
+    let id = spec.id();
+    tracing::warn!(
+        task = id,
+        "the cluster does not tell the position: should a transaction have been left open, it is \
+         given up, and its step is done again"
+    );
+    let what = || format!("ending what was left open of task {id}");
+    let (within, with, of) = (Arc::clone(inner), Arc::clone(writes), spec.clone());
+    let ended = aside.call(TRANSACTION_MAX, move || unended::give_up(&within, &with, &of));
+    let ended = ended.ok_or_else(|| unavailable(what(), "the Kafka client does not come back"))?;
+    ended.map_err(|error| unavailable(what(), error))
+}
+
 /// The position of a step, with the epoch of its owner beside it.
-fn offsets(
+pub(super) fn offsets(
     inner: &Inner,
     spec: &TaskSpec,
     next: Offset,
@@ -377,6 +407,7 @@ fn committed(
 #[cfg(test)]
 mod tests {
     use rdkafka::mocking::{MockCluster, MockCoordinator};
+    use rdkafka::producer::DefaultProducerContext;
     use trunkline_schemas::topics::{RAW_TLIB, STATE_CONVERSATION};
 
     use super::*;
@@ -385,15 +416,11 @@ mod tests {
     const SPEC: TaskSpec =
         TaskSpec { name: "conversation", input: RAW_TLIB, partition: 0, state: STATE_CONVERSATION };
 
-    fn step(next: Offset) -> Step {
-        let state = vec![(b"key".to_vec(), Some(next.to_be_bytes().to_vec()))];
-        Step { state, next, ..Step::default() }
-    }
+    /// Who coordinates the groups; topics are led by the first broker, transactions by the second.
+    const GROUPS: i32 = 3;
 
-    /// With the client's own wait for the position, which has no end, this test has none.
-    #[test]
-    fn a_coordinator_that_is_lost_costs_a_step_and_not_the_task() {
-        const GROUPS: i32 = 3;
+    /// A cluster that the library plays, and what reaches it.
+    fn cluster() -> (MockCluster<'static, DefaultProducerContext>, Arc<Inner>) {
         let cluster = MockCluster::new(3).expect("a cluster of the library");
         let config =
             KafkaConfig { brokers: vec![cluster.bootstrap_servers()], ..KafkaConfig::default() };
@@ -404,11 +431,24 @@ mod tests {
             cluster.partition_leader(&name, 0, Some(1)).expect("a leader");
             lock(&inner.partitions).insert(topic, 1);
         }
-        let transactions = MockCoordinator::Transaction("trunkline-conversation-0".to_owned());
-        cluster.coordinator(transactions, 2).expect("a coordinator");
-        let groups = MockCoordinator::Group("trunkline.conversation".to_owned());
-        cluster.coordinator(groups, GROUPS).expect("a coordinator");
+        for (coordinator, broker) in [
+            (MockCoordinator::Transaction("trunkline-conversation-0".to_owned()), 2),
+            (MockCoordinator::Group("trunkline.conversation".to_owned()), GROUPS),
+        ] {
+            cluster.coordinator(coordinator, broker).expect("a coordinator");
+        }
+        (cluster, inner)
+    }
 
+    fn step(next: Offset) -> Step {
+        let state = vec![(b"key".to_vec(), Some(next.to_be_bytes().to_vec()))];
+        Step { state, next, ..Step::default() }
+    }
+
+    /// With the client's own wait for the position, which has no end, this test has none.
+    #[test]
+    fn a_coordinator_that_is_lost_costs_a_step_and_not_the_task() {
+        let (cluster, inner) = cluster();
         let mut task = Owned::new(Arc::clone(&inner), &SPEC).expect("it is owned");
         task.commit(step(1)).expect("a step");
         cluster.broker_down(GROUPS).expect("it is lost");
@@ -422,5 +462,19 @@ mod tests {
         cluster.broker_up(GROUPS).expect("it is back");
         let mut task = Owned::new(inner, &SPEC).expect("it is owned anew");
         task.commit(step(2)).expect("the step is made again");
+    }
+
+    #[test]
+    fn what_was_left_open_is_given_up_in_every_partition_a_step_may_have_written() {
+        let (_cluster, inner) = cluster();
+        let mut task = Owned::new(Arc::clone(&inner), &SPEC).expect("it is owned");
+        task.commit(step(1)).expect("a step");
+        let end = |topic| inner.bounds(topic, 0).expect("bounds").end;
+        let (input, state) = (end(SPEC.input), end(SPEC.state));
+        let hands = task.hands().expect("it is owned");
+        give_up(&inner, (&hands.aside, &hands.writes), &SPEC).expect("it is given up");
+        assert_eq!(end(SPEC.input), input, "bridges write without transactions");
+        assert!(end(SPEC.state) > state, "a record that is not to be read, and the mark");
+        task.commit(step(2)).expect("the task goes on");
     }
 }

@@ -186,7 +186,11 @@ async fn the_only_broker_is_killed_under_load_and_comes_back() {
     let said_ms = watch.ms();
     broker.restart();
     let watch = Elapsed::start();
-    until("it is ready again", MOMENT_MAX, || is_ready() == Some(true)).await;
+    until("it is ready again", MOMENT_MAX * 2, || {
+        assert!(watch.time() < MOMENT_MAX, "it is not ready again:\n{}", process.state());
+        is_ready() == Some(true)
+    })
+    .await;
     let back_ms = watch.ms();
     told(&world, 40, &mut process).await;
     world.told(&mut process, Duration::from_mins(2)).await;
