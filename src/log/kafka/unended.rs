@@ -8,7 +8,6 @@
 
 use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer as _;
-use trunkline_schemas::topics::ValueKind;
 use trunkline_schemas::{Output, Record};
 
 use super::client::STEP_MAX;
@@ -26,10 +25,9 @@ pub(super) fn give_up(inner: &Inner, writes: &Writes, spec: &TaskSpec) -> Result
     let Writes { producer, group } = writes;
     let deadline = Deadline::after(STEP_MAX);
     producer.inner.begin_transaction()?;
-    let known = lock(&inner.partitions).clone();
-    // What bridges write alone is in no transaction.
-    let topics = known.into_iter().filter(|(topic, _)| topic.spec().value != ValueKind::RawEvent);
-    let places = topics.flat_map(|(topic, count)| (0..count).map(move |one| (topic, one)));
+    // Raw topics too: processors relay facts to each other there.
+    let known = lock(&inner.partitions).clone().into_iter();
+    let places = known.flat_map(|(topic, count)| (0..count).map(move |one| (topic, one)));
     for (number, (topic, partition)) in places.enumerate() {
         let key = spec.id().into_bytes();
         let record = Record { key, value: None, headers: Vec::new() };
