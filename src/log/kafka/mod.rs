@@ -7,6 +7,7 @@
 //! - `appender`, `task`: the handles.
 //! - `member`: partitions shared among processes.
 //! - `unended`: transactions that the cluster has forgotten to end.
+//! - `noted`: the position of a task as its state knows it.
 //! - `foreign`: a topic of another cluster, which others write.
 //! - `held`, `aside`: the end of a client and the making of a step, which are not waited for for
 //!   ever.
@@ -16,6 +17,7 @@
 //! | durable appends | an idempotent producer, `acks=all`, each record's report awaited |
 //! | atomic steps | one transaction with the position in it; all read `read_committed` |
 //! | one owner | its producer is named after the task: a new one fences the old |
+//! | a step that is torn | its position is noted beside its state: the earlier one counts |
 //! | unknown outcomes | producer and task are dropped; a new epoch shuts the old one out |
 //!
 //! The end of a partition is its last stable offset. All calls block; none may be made on a thread
@@ -29,6 +31,7 @@ pub mod foreign;
 mod held;
 mod member;
 mod newest;
+mod noted;
 mod producer;
 mod reader;
 mod task;
@@ -218,6 +221,9 @@ impl Log for Kafka {
             return Ok(found);
         }
         let scanned = self.0.scan((topic, partition), (from, end), &mut |stored| {
+            if noted::is_note(topic, &stored.record.key) {
+                return Go::On;
+            }
             bytes += stored.record.size_bytes();
             found.push(stored);
             if found.len() < max && bytes < READ_BYTES_MAX { Go::On } else { Go::Stop }

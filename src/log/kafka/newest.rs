@@ -11,6 +11,7 @@ use trunkline_schemas::{Offset, Partition, Record, Stored, Topic};
 
 use super::Inner;
 use super::client::unavailable;
+use super::noted::is_note;
 use super::reader::{Go, Scanned};
 use crate::log::{LogError, RESTORE_SAID};
 
@@ -40,6 +41,9 @@ impl Inner {
                     left(u64::try_from(end - stored.offset).unwrap_or_default());
                 }
                 let Record { key, value, .. } = stored.record;
+                if is_note(place.0, &key) {
+                    continue;
+                }
                 match value {
                     Some(value) => newest.insert(key, (stored.offset, value)),
                     None => newest.remove(&key),

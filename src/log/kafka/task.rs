@@ -15,6 +15,7 @@ use super::client::{
 };
 use super::held::Held;
 use super::newest::Newest;
+use super::noted;
 use super::producer::{Deadline, Producer, check_sizes};
 use super::reader::{assign, stored};
 use super::{Inner, READ_BYTES_MAX, lock, unended};
@@ -112,14 +113,23 @@ impl Owned {
         let writes = Arc::new(Writes { producer, group });
         let aside = Aside::new();
         let aside = aside.map_err(|error| unavailable(format!("taking over task {id}"), error))?;
-        let (position, epoch) = match committed(&inner, spec, &consumer, CALL_MAX) {
+        let asked = || committed(&inner, spec, &consumer, CALL_MAX);
+        let left_open = |why: &str| give_up(&inner, (&aside, &writes), spec, why);
+        let (position, epoch) = match asked() {
             Err(error) if is_late(&error) => {
-                give_up(&inner, (&aside, &writes), spec)?;
-                committed(&inner, spec, &consumer, CALL_MAX)
+                left_open("the cluster does not tell the position")?;
+                asked()
             }
             found => found,
         }
         .map_err(|error| unavailable(format!("asking for the position of task {id}"), error))?;
+        let noted = noted::read(&inner, spec)?;
+        if let (Some(group), Some(state)) = (position, noted)
+            && group != state
+        {
+            left_open(&format!("the group's position is {group}, the state's {state}"))?;
+        }
+        let position = noted::start(position, noted);
         Ok(Self {
             inner,
             spec: spec.clone(),
@@ -166,16 +176,21 @@ impl Owned {
         }
     }
 
-    /// A step's records: its outputs, and its changed state as records of the state topic.
-    fn records(&self, step: &mut Step) -> Vec<Output> {
+    /// A step's records: its outputs, its changed state as records of the state topic, and behind
+    /// them what it notes.
+    fn records(&self, step: &mut Step) -> Result<Vec<Output>, LogError> {
         let mut records = std::mem::take(&mut step.outputs);
         let (topic, partition) = (self.spec.state, self.spec.partition);
+        let changes = !step.state.is_empty() || step.next != self.position;
         records.extend(step.state.drain(..).map(|(key, value)| Output {
             topic,
             partition,
             record: Record { key, value, headers: Vec::new() },
         }));
-        records
+        if changes {
+            records.push(noted::note(&self.spec, step.next)?);
+        }
+        Ok(records)
     }
 
     /// Points the consumer at `read_to`; `false` if there is nothing there yet.
@@ -275,7 +290,7 @@ impl Task for Owned {
     }
 
     fn commit(&mut self, mut step: Step) -> Result<(), LogError> {
-        let records = self.records(&mut step);
+        let records = self.records(&mut step)?;
         check_sizes(&records)?;
         for output in &records {
             self.inner.check(output.topic, output.partition)?;
@@ -357,12 +372,13 @@ fn give_up(
     inner: &Arc<Inner>,
     (aside, writes): (&Aside, &Arc<Writes>),
     spec: &TaskSpec,
+    why: &str,
 ) -> Result<(), LogError> {
     let id = spec.id();
     tracing::warn!(
         task = id,
-        "the cluster does not tell the position: should a transaction have been left open, it is \
-         given up, and its step is done again"
+        "{why}: should a transaction have been left open, it is given up, and its step is done \
+         again"
     );
     let what = || format!("ending what was left open of task {id}");
     let (within, with, of) = (Arc::clone(inner), Arc::clone(writes), spec.clone());
@@ -386,22 +402,22 @@ pub(super) fn offsets(
     Ok(list)
 }
 
-/// The committed position of a task and the epoch of the owner who left it; 0 and 0 before the
-/// first step.
+/// The committed position of a task, none before the first step, and the epoch of the owner who
+/// left it.
 fn committed(
     inner: &Inner,
     spec: &TaskSpec,
     consumer: &BaseConsumer<Quiet>,
     most: Duration,
-) -> Result<(Offset, u64), KafkaError> {
+) -> Result<(Option<Offset>, u64), KafkaError> {
     let mut list = TopicPartitionList::with_capacity(1);
     let partition = i32::try_from(spec.partition).unwrap_or(i32::MAX);
     list.add_partition(&inner.clients.topic(spec.input), partition);
     let found = consumer.committed_offsets(list, most)?;
     let one = found.elements().into_iter().next().ok_or(KafkaError::Canceled)?;
     one.error()?;
-    let KafkaOffset::Offset(position) = one.offset() else { return Ok((0, 0)) };
-    Ok((position, one.metadata().parse().unwrap_or_default()))
+    let KafkaOffset::Offset(position) = one.offset() else { return Ok((None, 0)) };
+    Ok((Some(position), one.metadata().parse().unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -472,7 +488,7 @@ mod tests {
         let ends = || [SPEC.input, SPEC.state].map(|it| inner.bounds(it, 0).expect("it is").end);
         let before = ends();
         let hands = task.hands().expect("it is owned");
-        give_up(&inner, (&hands.aside, &hands.writes), &SPEC).expect("it is given up");
+        give_up(&inner, (&hands.aside, &hands.writes), &SPEC, "a test").expect("it is given up");
         for (before, after) in before.into_iter().zip(ends()) {
             assert!(after > before, "a record that is not to be read, and the mark");
         }

@@ -1,15 +1,17 @@
-//! Owners of one task that meet: one that was killed in the middle of a step, two that fight.
+//! Owners of one task that meet: one that was killed in the middle of a step, one whose step was
+//! torn, two that fight.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset as KafkaOffset, TopicPartitionList};
 use trunkline::clock::Elapsed;
 use trunkline::log::kafka::Kafka;
 use trunkline::log::{Log, LogError};
+use trunkline_schemas::Offset;
 use trunkline_schemas::topics::{COMMAND_CONVERSATION, RAW_TLIB, STATE_CONVERSATION};
 
 use super::broker::{announce, config, prefix, shared};
@@ -91,6 +93,54 @@ fn a_new_owner_ends_what_a_killed_one_left_open() {
     drop(zombie);
     drop(task);
     check_done(&*log, &spec);
+    log.remove_topics().expect("the topics are deleted");
+}
+
+/// As a cluster leaves it that forgets to end a transaction and has told a part of its partitions.
+#[test]
+fn a_position_that_is_not_the_one_of_the_state_is_not_believed() {
+    let Some(address) = shared("a torn step") else { return };
+    let prefix = prefix("half");
+    let log = Kafka::open(&config(&address, &prefix)).expect("the broker answers");
+    log.ensure(&LAYOUTS).expect("the topics are made");
+    let inputs = (0..5_u8).map(|n| output(RAW_TLIB, vec![n])).collect();
+    log.appender().expect("an appender").append(inputs).expect("append");
+    let spec = spec("half");
+    let mut task = log.own(&spec).expect("own");
+    assert_eq!(step(&mut *task, 2, PATIENCE).expect("a step"), 2);
+    drop(task);
+
+    let group = ClientConfig::new()
+        .set("bootstrap.servers", &address)
+        .set("group.id", format!("{prefix}trunkline.half"))
+        .create::<BaseConsumer>()
+        .expect("a consumer");
+    let moves = |to: Offset| {
+        let mut offsets = TopicPartitionList::new();
+        let (input, to) = (format!("{prefix}{RAW_TLIB}"), KafkaOffset::Offset(to));
+        offsets.add_partition_offset(&input, 0, to).expect("an offset");
+        group.commit(&offsets, CommitMode::Sync).expect("the position is moved");
+    };
+    moves(4);
+    let mut task = log.own(&spec).expect("own");
+    assert_eq!(task.position(), 2, "the state knows of no more");
+    let watch = Elapsed::start();
+    while task.position() < 5 {
+        assert!(watch.time() < PATIENCE, "nothing comes");
+        step(&mut *task, 10, Duration::from_millis(100)).expect("a step");
+    }
+    drop(task);
+    check_done(&*log, &spec);
+
+    moves(3);
+    let mut task = log.own(&spec).expect("own");
+    assert_eq!(task.position(), 3, "rather twice than never");
+    assert_eq!(step(&mut *task, 10, PATIENCE).expect("a step"), 2);
+    drop(task);
+    assert_eq!(log.own(&spec).expect("own").position(), 5, "both are one again");
+    let keys = log.read(STATE_CONVERSATION, 0, 0, 100).expect("the state can be read");
+    let keys: Vec<_> = keys.into_iter().map(|stored| stored.record.key).collect();
+    assert!(keys.iter().all(|key| key == LAST), "what is noted is not of the state: {keys:?}");
     log.remove_topics().expect("the topics are deleted");
 }
 
