@@ -432,28 +432,34 @@ mod tests {
     const SPEC: TaskSpec =
         TaskSpec { name: "conversation", input: RAW_TLIB, partition: 0, state: STATE_CONVERSATION };
 
-    /// Who coordinates the groups; topics are led by the first broker, transactions by the second.
-    const GROUPS: i32 = 3;
+    /// The broker that leads the topics and coordinates the group, and another for transactions.
+    const HERE: [i32; 2] = [1, 2];
+    /// The broker that was never there.
+    const AWAY: i32 = 3;
 
     /// A cluster that the library plays, and what reaches it.
     fn cluster() -> (MockCluster<'static, DefaultProducerContext>, Arc<Inner>) {
         let cluster = MockCluster::new(3).expect("a cluster of the library");
-        let config =
-            KafkaConfig { brokers: vec![cluster.bootstrap_servers()], ..KafkaConfig::default() };
+        let brokers = cluster.bootstrap_servers().split(',').map(str::to_owned).collect::<Vec<_>>();
+        cluster.broker_down(AWAY).expect("it is away");
+        let brokers = brokers.into_iter().take(HERE.len()).collect();
+        let config = KafkaConfig { brokers, ..KafkaConfig::default() };
         let inner = Arc::new(Inner::new(&config).expect("clients"));
         for topic in [SPEC.input, SPEC.state] {
             let name = inner.clients.topic(topic);
             cluster.create_topic(&name, 1, 1).expect("a topic");
-            cluster.partition_leader(&name, 0, Some(1)).expect("a leader");
+            cluster.partition_leader(&name, 0, Some(HERE[0])).expect("a leader");
             lock(&inner.partitions).insert(topic, 1);
         }
-        for (coordinator, broker) in [
-            (MockCoordinator::Transaction("trunkline-conversation-0".to_owned()), 2),
-            (MockCoordinator::Group("trunkline.conversation".to_owned()), GROUPS),
-        ] {
-            cluster.coordinator(coordinator, broker).expect("a coordinator");
-        }
+        let transactions = MockCoordinator::Transaction("trunkline-conversation-0".to_owned());
+        cluster.coordinator(transactions, HERE[1]).expect("a coordinator");
+        coordinate_group(&cluster, HERE[0]);
         (cluster, inner)
+    }
+
+    fn coordinate_group(cluster: &MockCluster<'_, DefaultProducerContext>, broker: i32) {
+        let group = MockCoordinator::Group("trunkline.conversation".to_owned());
+        cluster.coordinator(group, broker).expect("a coordinator");
     }
 
     fn step(next: Offset) -> Step {
@@ -463,21 +469,21 @@ mod tests {
 
     /// With the client's own wait for the position, which has no end, this test has none.
     #[test]
-    fn a_coordinator_that_is_lost_costs_a_step_and_not_the_task() {
+    fn a_coordinator_that_is_away_costs_a_step_and_not_the_task() {
         let (cluster, inner) = cluster();
         let mut task = Owned::new(Arc::clone(&inner), &SPEC).expect("it is owned");
-        task.commit(step(1)).expect("a step");
-        cluster.broker_down(GROUPS).expect("it is lost");
+        // The producer asks who it is with its first step only, and then waits for a connection.
+        coordinate_group(&cluster, AWAY);
         for why in ["the Kafka client does not come back", "must be owned anew"] {
-            let lost = task.commit(step(2)).expect_err("nobody can keep the position");
+            let lost = task.commit(step(1)).expect_err("nobody can keep the position");
             assert!(matches!(lost, LogError::Unknown { .. }), "{lost:?}");
             assert!(format!("{lost:?}").contains(why), "{lost:?}");
         }
         drop(task);
 
-        cluster.broker_up(GROUPS).expect("it is back");
+        coordinate_group(&cluster, HERE[0]);
         let mut task = Owned::new(inner, &SPEC).expect("it is owned anew");
-        task.commit(step(2)).expect("the step is made again");
+        task.commit(step(1)).expect("the step is made again");
     }
 
     #[test]
