@@ -171,8 +171,10 @@ impl Broker {
         let keep = "java \"$@\" >>\"$BROKER_LOG\" 2>&1 </dev/null & echo $!; \
                     cat >/dev/null; kill -9 $! 2>/dev/null; wait";
         let logging = format!("-Dlog4j2.configurationFile={}", self.path("log4j2.properties"));
+        // What it unpacks to load, it does not take away when it is killed.
+        let unpacked = format!("-Djava.io.tmpdir={}", self.directory.path().display());
         let mut keeper = Command::new("sh")
-            .args(["-c", keep, "sh", "-Xmx512m", &logging, "-cp"])
+            .args(["-c", keep, "sh", "-Xmx512m", &logging, &unpacked, "-cp"])
             .arg(self.classes())
             .args(["kafka.Kafka", &self.path("server.properties")])
             .env("BROKER_LOG", self.path("broker.log"))

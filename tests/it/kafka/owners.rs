@@ -20,6 +20,22 @@ use super::work::{LAST, LAYOUTS, PATIENCE, all, check_done, output, spec, step};
 /// How long a client of the library may take to do something.
 const CALL: Duration = Duration::from_secs(10);
 
+/// A consumer of the group that keeps the position of a task.
+fn group(address: &str, prefix: &str, task: &str) -> BaseConsumer {
+    ClientConfig::new()
+        .set("bootstrap.servers", address)
+        .set("group.id", format!("{prefix}trunkline.{task}"))
+        .create()
+        .expect("a consumer")
+}
+
+fn position(prefix: &str, next: Offset) -> TopicPartitionList {
+    let mut offsets = TopicPartitionList::new();
+    let input = format!("{prefix}{RAW_TLIB}");
+    offsets.add_partition_offset(&input, 0, KafkaOffset::Offset(next)).expect("an offset");
+    offsets
+}
+
 /// An owner that was cut off in the middle of a step: its records are there, its position is on
 /// its way, and nobody has ended its transaction.
 fn leave_open(address: &str, prefix: &str, task: &str) -> BaseProducer {
@@ -35,15 +51,8 @@ fn leave_open(address: &str, prefix: &str, task: &str) -> BaseProducer {
         let record = BaseRecord::to(&topic).partition(0).key(key).payload("torn");
         producer.send(record).map_err(|(error, _)| error).expect("the record is taken");
     }
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", address)
-        .set("group.id", format!("{prefix}trunkline.{task}"))
-        .create()
-        .expect("a consumer");
-    let mut offsets = TopicPartitionList::new();
-    let input = format!("{prefix}{RAW_TLIB}");
-    offsets.add_partition_offset(&input, 0, KafkaOffset::Offset(99)).expect("an offset");
-    let group = consumer.group_metadata().expect("the group's metadata");
+    let group = group(address, prefix, task).group_metadata().expect("the group's metadata");
+    let offsets = position(prefix, 99);
     producer.send_offsets_to_transaction(&offsets, &group, CALL).expect("the position is sent");
     let watch = Elapsed::start();
     while producer.in_flight_count() > 0 {
@@ -110,15 +119,9 @@ fn a_position_that_is_not_the_one_of_the_state_is_not_believed() {
     assert_eq!(step(&mut *task, 2, PATIENCE).expect("a step"), 2);
     drop(task);
 
-    let group = ClientConfig::new()
-        .set("bootstrap.servers", &address)
-        .set("group.id", format!("{prefix}trunkline.half"))
-        .create::<BaseConsumer>()
-        .expect("a consumer");
-    let moves = |to: Offset| {
-        let mut offsets = TopicPartitionList::new();
-        let (input, to) = (format!("{prefix}{RAW_TLIB}"), KafkaOffset::Offset(to));
-        offsets.add_partition_offset(&input, 0, to).expect("an offset");
+    let group = group(&address, &prefix, "half");
+    let moves = |next: Offset| {
+        let offsets = position(&prefix, next);
         group.commit(&offsets, CommitMode::Sync).expect("the position is moved");
     };
     moves(4);

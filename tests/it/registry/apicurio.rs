@@ -94,7 +94,9 @@ fn start() -> Result<Apicurio, String> {
     let mut keeper = Command::new("sh")
         .args(["-c", keep, "sh"])
         .arg(java)
-        .args(["-Xmx512m", &format!("-Dquarkus.http.port={port}"), "-Dquarkus.http.host=127.0.0.1"])
+        // What it unpacks to load, it does not take away when it is killed.
+        .args(["-Xmx512m", &format!("-Djava.io.tmpdir={}", directory.path().display())])
+        .args([&format!("-Dquarkus.http.port={port}"), "-Dquarkus.http.host=127.0.0.1"])
         .args(["-jar", "quarkus-run.jar"])
         .current_dir(program)
         .env("REGISTRY_LOG", directory.path().join("registry.log"))
