@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::truth::{AgentDay, Shown, UserChange, UserHistory};
+use crate::truth::{AgentDay, Heard, Shown, UserChange, UserHistory};
 
 /// One respect in which the organisation was not told the truth of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +25,8 @@ impl fmt::Display for AgentDifference {
     }
 }
 
-/// What nobody listened to is dated in whole seconds (milliseconds).
-const UNHEARD_MS: i64 = 1_000;
+/// What was told as a present value is dated in whole seconds (milliseconds).
+const SECOND_MS: i64 = 1_000;
 
 /// Every change that the day of an agent asks for, in order: of each state first the presence, then
 /// the routing status, and neither where it stays as it is.
@@ -40,11 +40,12 @@ fn expected(day: &AgentDay) -> Vec<(UserChange, i64)> {
     let mut changes = Vec::new();
     let (mut presence, mut routing) = (None, None);
     for (number, state) in day.states.iter().enumerate() {
-        let next_is_unheard = day.states.get(number + 1).is_some_and(|next| next.unheard);
-        if state.unheard && next_is_unheard {
+        let next_is_later =
+            day.states.get(number + 1).is_some_and(|next| next.heard == Heard::Later);
+        if state.heard == Heard::Later && next_is_later {
             continue;
         }
-        let more_ms = if state.unheard { UNHEARD_MS } else { 0 };
+        let more_ms = if state.heard.is_live() { 0 } else { SECOND_MS };
         let mut add = |shown: &mut Option<Shown>, new: Shown| {
             if shown.as_ref() != Some(&new) {
                 *shown = Some(new.clone());
@@ -131,7 +132,7 @@ mod tests {
             at_ms,
             presence: presence.to_owned(),
             routing: routing.to_owned(),
-            unheard: false,
+            heard: Heard::Live,
         };
         AgentDay {
             employee_id: "A1001".to_owned(),
@@ -178,13 +179,26 @@ mod tests {
     #[test]
     fn what_nobody_listened_to_may_be_told_by_the_second_and_the_last_of_it_only() {
         let mut day = day();
-        (day.states[1].unheard, day.states[2].unheard) = (true, true);
+        (day.states[1].heard, day.states[2].heard) = (Heard::Later, Heard::Later);
         let mut told = told();
         told[0].changes.remove(3); // the routing status of the state that nobody knows
         let (presence, routing) = (2, 3);
         (told[0].changes[presence].at_ms, told[0].changes[routing].at_ms) = (2_000, 2_001);
         assert_eq!(compare_agents(&[day.clone()], &told, TOLERANCE_MS), []);
         told[0].changes[presence].at_ms = 1_989;
+        assert_eq!(compare_agents(&[day], &told, TOLERANCE_MS).len(), 1);
+    }
+
+    #[test]
+    fn what_was_told_twice_may_be_told_by_the_second_and_all_of_it() {
+        let mut day = day();
+        (day.states[1].heard, day.states[2].heard) = (Heard::Twice, Heard::Later);
+        let mut told = told();
+        (told[0].changes[2].at_ms, told[0].changes[3].at_ms) = (2_018, 2_019);
+        assert_eq!(compare_agents(&[day.clone()], &told, TOLERANCE_MS), []);
+        told[0].changes[2].at_ms = 3_011;
+        assert_eq!(compare_agents(&[day.clone()], &told, TOLERANCE_MS).len(), 1);
+        drop(told[0].changes.drain(2..4));
         assert_eq!(compare_agents(&[day], &told, TOLERANCE_MS).len(), 1);
     }
 

@@ -135,10 +135,30 @@ pub struct UserState {
     pub presence: String,
     /// Routing status, as `UserRoutingStatusEvent.status` spells it.
     pub routing: String,
-    /// Nobody was listening to a Stat Server then. What tells of it later says since when in whole
-    /// seconds only.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub unheard: bool,
+    /// How Stat Servers told of it.
+    #[serde(default, skip_serializing_if = "Heard::is_live")]
+    pub heard: Heard,
+}
+
+/// How Stat Servers told of a state: as it happened, or as the present value to a client that had
+/// just come, which says since when in whole seconds only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Heard {
+    /// As it happened.
+    #[default]
+    Live,
+    /// Both: it is dated by the one that is read first.
+    Twice,
+    /// Nobody was listening then. Of several such states only the last is ever told.
+    Later,
+}
+
+impl Heard {
+    /// Whether its time is known for certain.
+    pub fn is_live(&self) -> bool {
+        *self == Self::Live
+    }
 }
 
 /// The day of one agent as the organisation must have it.

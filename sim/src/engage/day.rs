@@ -5,7 +5,7 @@
 use super::model::Model;
 use super::plan::{ALERTED_AFTER, BUSY_TONE, COLLEAGUE_AFTER, Call, Draw, MS, Micros, NOT_READY};
 use super::play::Played;
-use crate::truth::UserState;
+use crate::truth::{Heard, UserState};
 
 const SECOND: Micros = 1_000 * MS;
 /// The draws of an agent's day are apart from those of calls.
@@ -87,21 +87,21 @@ impl Doing {
 pub(super) struct Day(pub(super) Vec<(Micros, Doing)>);
 
 impl Day {
-    /// What the agent's user must show, and since when; logged out since `first_ms`. `unheard` says
-    /// whether nobody listened at a moment.
+    /// What the agent's user must show, and since when; logged out since `first_ms`. `heard` says
+    /// how a moment was told.
     pub(super) fn states(
         &self,
         first_ms: i64,
         to_ms: impl Fn(Micros) -> i64,
-        unheard: impl Fn(Micros) -> bool,
+        heard: impl Fn(Micros) -> Heard,
     ) -> Vec<UserState> {
-        let state = |at_ms, presence: &str, routing: &str, unheard| UserState {
+        let state = |at_ms, presence: &str, routing: &str, heard| UserState {
             at_ms,
             presence: presence.to_owned(),
             routing: routing.to_owned(),
-            unheard,
+            heard,
         };
-        let mut states = vec![state(first_ms, "Offline", "OffQueue", false)];
+        let mut states = vec![state(first_ms, "Offline", "OffQueue", Heard::Live)];
         let mut is_ready = false;
         for (at, doing) in &self.0 {
             let (presence, routing) =
@@ -122,7 +122,7 @@ impl Day {
                 Doing::Internal => (in_call.to_owned(), "Communicating"),
                 Doing::AfterCallWork => (presence, "Interacting"),
             };
-            let next = state(to_ms(*at), &presence, routing, unheard(*at));
+            let next = state(to_ms(*at), &presence, routing, heard(*at));
             if states
                 .last()
                 .is_none_or(|s| (&s.presence, &s.routing) != (&next.presence, &next.routing))
@@ -296,7 +296,7 @@ mod tests {
             (14, Internal),
             (15, LoggedOut),
         ]);
-        let states = day.states(-5, |at| at as i64, |_| false);
+        let states = day.states(-5, |at| at as i64, |_| Heard::Live);
         let told: Vec<_> =
             states.iter().map(|s| (s.at_ms, s.presence.as_str(), s.routing.as_str())).collect();
         let expected = [

@@ -306,14 +306,14 @@ impl EngageSim {
         let (Some(beat), Some(floor)) = (self.run.beat.get(), &self.run.floor) else {
             return Vec::new();
         };
-        let unheard = floor.board.unheard();
+        let heard = floor.board.heard();
         let day = |(number, (agent, day)): (usize, (&site::Agent, &Day))| AgentDay {
             employee_id: agent.employee.clone(),
             user_id: agent.user_id.clone(),
             states: day.states(
                 floor.begun_secs * 1_000,
                 |at| beat.wall_ms(at),
-                |at| unheard.contains(&(number, beat.wall(at))),
+                |at| heard.get(&(number, beat.wall(at))).copied().unwrap_or_default(),
             ),
         };
         self.run.site.agents.iter().zip(&floor.days).enumerate().map(day).collect()

@@ -23,6 +23,7 @@ use super::plan::{Draw, MS, Micros};
 use super::play::Beat;
 use super::site::{Agent, SWITCH};
 use crate::door::{Present, Wire, refuse, send};
+use crate::truth::Heard;
 
 /// The primary Stat Server.
 pub const STAT_SERVER: &str = "stat1";
@@ -78,8 +79,8 @@ struct Told {
     /// The last change of each statistic, by agent.
     status: BTreeMap<usize, Change>,
     reasons: BTreeMap<usize, Change>,
-    /// Changes of status that were said while nobody listened: agent, and when.
-    unheard: BTreeSet<(usize, i64)>,
+    /// Changes of status that were not, or not only, told as they were said.
+    heard: BTreeMap<(usize, i64), Heard>,
 }
 
 impl Board {
@@ -95,10 +96,10 @@ impl Board {
         }
     }
 
-    /// The changes of status that were said while nobody listened: agent, and when, microseconds
-    /// since 1970.
-    pub(super) fn unheard(&self) -> BTreeSet<(usize, i64)> {
-        self.told.read().unwrap_or_else(PoisonError::into_inner).unheard.clone()
+    /// The changes of status that were not, or not only, told as they were said: agent, and when,
+    /// microseconds since 1970.
+    pub(super) fn heard(&self) -> BTreeMap<(usize, i64), Heard> {
+        self.told.read().unwrap_or_else(PoisonError::into_inner).heard.clone()
     }
 
     fn say(&self, new: &[Change]) {
@@ -112,7 +113,7 @@ impl Board {
             told.changes.push(*change);
             let is_status = matches!(change.value, Statistic::Status(_));
             if is_status && self.listening.load(Ordering::SeqCst) == 0 {
-                told.unheard.insert((change.agent, change.at_us));
+                told.heard.insert((change.agent, change.at_us), Heard::Later);
             }
         }
         self.said.send_replace(told.changes.len());
@@ -196,7 +197,7 @@ impl StatServer {
     /// Both statistics of these agents as they are, and up to which change that is. `is_new`: a
     /// client listens from then on.
     fn present(&self, agents: &BTreeSet<String>, now_us: i64, is_new: bool) -> (String, usize) {
-        let told = self.board.told.read().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.board.told.write().unwrap_or_else(PoisonError::into_inner);
         if is_new {
             self.begin_listening();
         }
@@ -209,13 +210,13 @@ impl StatServer {
             let at_us = self.board.begun_us;
             let logged_out = Statistic::Status(Doing::LoggedOut.status());
             let status = Change { agent, at_us, value: logged_out };
+            let status = told.status.get(&agent).copied().unwrap_or(status);
             let reasons = Change { agent, at_us, value: Statistic::Reasons(None) };
-            for change in [
-                told.status.get(&agent).copied().unwrap_or(status),
-                told.reasons.get(&agent).copied().unwrap_or(reasons),
-            ] {
+            let reasons = told.reasons.get(&agent).copied().unwrap_or(reasons);
+            for change in [status, reasons] {
                 lines.push_str(&self.line_at(employee, &change, now_us));
             }
+            told.heard.entry((agent, status.at_us)).or_insert(Heard::Twice);
         }
         (lines, told.changes.len())
     }
@@ -445,4 +446,31 @@ pub(super) async fn play(
         board.say(&[Change { agent, at_us: beat.wall(at), value }]);
     }
     over.send_replace(true);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_change_was_told_depends_on_who_listened_and_who_came_later() {
+        let (employee, dn, user_id) = ("A1001".to_owned(), "1001".to_owned(), "u1".to_owned());
+        let agents = BTreeSet::from([employee.clone()]);
+        let board = Arc::new(Board::new(&[Agent { employee, dn, user_id }], 0));
+        let server = StatServer::new(STAT_SERVER, 0, &board);
+        let say = |at_us| {
+            let value = Statistic::Status(Doing::Ready.status());
+            board.say(&[Change { agent: 0, at_us, value }]);
+        };
+        let come = || server.present(&agents, 0, true);
+        say(1);
+        say(2);
+        come();
+        say(3);
+        say(4);
+        come();
+        say(5);
+        let expected = [((0, 1), Heard::Later), ((0, 2), Heard::Later), ((0, 4), Heard::Twice)];
+        assert_eq!(board.heard(), BTreeMap::from(expected));
+    }
 }

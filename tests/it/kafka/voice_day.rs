@@ -15,7 +15,7 @@ use trunkline::drive::rehearsal::{TOLERANCE_MS, know};
 use trunkline_ingest::agentstate::EVENTS;
 use trunkline_sim::compare_agents::{changes, compare_agents};
 use trunkline_sim::gc::{self, GcConfig, GcSim};
-use trunkline_sim::truth::{AgentDay, Shown, UserState};
+use trunkline_sim::truth::{AgentDay, Heard, Shown, UserState};
 
 use super::broker::{prefix, shared};
 use super::cluster::create;
@@ -109,7 +109,7 @@ fn days_until(directory: &Value, end: i64) -> Vec<AgentDay> {
             at_ms: (BEGIN + at) * 1_000,
             presence: (*presence).to_owned(),
             routing: (*routing).to_owned(),
-            unheard: false,
+            heard: Heard::Live,
         };
         AgentDay {
             employee_id: (*employee).to_owned(),
