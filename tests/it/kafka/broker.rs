@@ -197,7 +197,7 @@ impl Broker {
     }
 
     /// What it has said last.
-    fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         let said = fs::read_to_string(self.path("broker.log")).unwrap_or_default();
         let lines: Vec<_> = said.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")

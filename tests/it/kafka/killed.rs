@@ -187,7 +187,12 @@ async fn the_only_broker_is_killed_under_load_and_comes_back() {
     broker.restart();
     let watch = Elapsed::start();
     until("it is ready again", MOMENT_MAX * 2, || {
-        assert!(watch.time() < MOMENT_MAX, "it is not ready again:\n{}", process.state());
+        assert!(
+            watch.time() < MOMENT_MAX,
+            "it is not ready again:\n{}\nthe broker:\n{}",
+            process.state(),
+            broker.last_words()
+        );
         is_ready() == Some(true)
     })
     .await;
