@@ -472,7 +472,8 @@ mod tests {
     fn a_coordinator_that_is_away_costs_a_step_and_not_the_task() {
         let (cluster, inner) = cluster();
         let mut task = Owned::new(Arc::clone(&inner), &SPEC).expect("it is owned");
-        // The producer asks who it is with its first step only, and then waits for a connection.
+        // Its producer asks who coordinates the group with its first step only, and then waits for
+        // a connection.
         coordinate_group(&cluster, AWAY);
         for why in ["the Kafka client does not come back", "must be owned anew"] {
             let lost = task.commit(step(1)).expect_err("nobody can keep the position");
