@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use trunkline_sim::engage::{self, EngageConfig, TlsFiles};
 
-use super::{complain, quiet_logging, runtime, say, told_to_stop};
+use super::{Signals, complain, quiet_logging, runtime, say};
 use crate::telemetry;
 
 /// Options of `engage-sim`.
@@ -79,6 +79,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ..EngageConfig::default()
     };
     runtime()?.block_on(async {
+        let mut signals = Signals::listen()?;
         let site = engage::start(config).await.context("the site cannot be opened")?;
         if let Some(file) = &args.directory {
             std::fs::write(file, serde_json::to_vec_pretty(&site.directory())?)
@@ -97,7 +98,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         if let Some((primary, backup)) = site.stat_addrs() {
             complain(&format!("its Stat Server at {primary}, the backup at {backup}"));
         }
-        told_to_stop().await?;
+        signals.told_to_stop().await;
         let progress = site.progress();
         complain(&format!("{} of {} calls finished", progress.finished, progress.total));
         if args.truth {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use trunkline_sim::gc::{self, FaultPlan, GcConfig};
 
-use super::{complain, quiet_logging, runtime, say, told_to_stop};
+use super::{Signals, complain, quiet_logging, runtime, say};
 use crate::config::directory;
 use crate::drive::rehearsal::know;
 use crate::telemetry;
@@ -66,6 +66,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             .with_context(|| format!("{} is no plan of faults", file.display()))?;
     }
     runtime()?.block_on(async {
+        let mut signals = Signals::listen()?;
         let client = (config.client_id.clone(), config.client_secret.clone());
         let sim = gc::start(config).await.context("the listener cannot be opened")?;
         if let (Some(file), Some(pem)) = (&args.tls_ca, sim.ca_pem()) {
@@ -74,7 +75,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         complain(&format!("simulated Genesys Cloud at {}", sim.base_url()));
         complain(&format!("client_id {}, client_secret {}", client.0, client.1));
-        told_to_stop().await?;
+        signals.told_to_stop().await;
         say(&serde_json::to_string(&sim.summary())?)?;
         sim.stop().await?;
         Ok(ExitCode::SUCCESS)

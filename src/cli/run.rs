@@ -15,7 +15,7 @@ use trunkline_sinks::{
     Allowance, ClientConfig, GenesysCloud, LocalAllowance, Share, Shared, SinkConfig,
 };
 
-use super::{ConfigArg, load, runtime, told_to_stop};
+use super::{ConfigArg, Signals, load, runtime};
 use crate::admin::health::Health;
 use crate::admin::metrics::Metrics;
 use crate::admin::roles::Role;
@@ -27,7 +27,7 @@ use crate::config::{
 use crate::drive::config_bridge::Source;
 use crate::drive::engine::{Agents, Configuration, Engine, Parts, Plan};
 use crate::drive::sink::Outlet;
-use crate::drive::{Shell, config_bridge, config_sink};
+use crate::drive::{Shell, config_bridge, config_sink, point};
 use crate::log::embedded::Embedded;
 use crate::log::kafka::{Kafka, KafkaConfig};
 use crate::log::{Log, LogError};
@@ -36,6 +36,8 @@ use crate::registry::{self, Registry, SchemaIds};
 use crate::trace::Tracer;
 use crate::{clock, telemetry, topology};
 
+/// How long what still runs at the end, the opening of a log that is away perhaps, is waited for.
+const LEAVE_MAX: Duration = Duration::from_secs(1);
 /// How long a connection to Genesys Cloud may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -71,14 +73,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let runtime = runtime()?;
     let done = runtime.block_on(serve(&config, parts));
-    runtime.shutdown_timeout(config.shutdown.deadline);
+    runtime.shutdown_timeout(LEAVE_MAX);
     Ok(if done? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
-    let stop = CancellationToken::new();
-    let health = Health::new();
-    let metrics = Metrics::install()?;
+    let mut signals = Signals::listen()?;
+    let (health, metrics) = (Health::new(), Metrics::install()?);
     let listeners = listeners(config).await?;
     let admin_address = listeners[0].1.local_addr()?;
     let redacted = config.redacted_toml();
@@ -87,20 +88,52 @@ async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
     let closed = CancellationToken::new();
     let admin = tokio::spawn(admin::serve(listeners, shown, closed.clone()));
 
+    let (shell, plan) = tokio::select! {
+        prepared = prepare(config, parts, health, metrics) => prepared?,
+        () = signals.told_to_stop() => {
+            tracing::info!("told to stop before anything had begun");
+            return Ok(true);
+        }
+    };
+    let tracer = shell.tracer.clone();
+    let engine = tokio::task::block_in_place(|| Engine::start(&shell, &plan))?;
+    tracing::info!(%admin_address, ?parts, "running");
+    point::pass("run.started");
+    signals.told_to_stop().await;
+    tracing::info!("stopping");
+    let clean = engine.stop().await;
+    tokio::task::block_in_place(|| tracer.stop());
+    closed.cancel();
+    admin.await??;
+    Ok(clean)
+}
+
+/// Everything the engine needs: the log with its topics, and what others have a say in. Waits for
+/// a cluster that is away, and can be dropped while it does.
+async fn prepare(
+    config: &Config,
+    parts: Parts,
+    health: Health,
+    metrics: Metrics,
+) -> anyhow::Result<(Shell, Plan<'_>)> {
     let hashed = config.topics.conversation_partitions;
-    let layouts = topology::layouts(config.domains.len() as u32, hashed);
+    let layouts = Arc::new(topology::layouts(config.domains.len() as u32, hashed));
     let ids = SchemaIds::default();
-    let log = tokio::task::block_in_place(|| {
-        let log = open_log_with(&config.log, ids.clone())?;
-        topology::check_domains(log.as_ref(), &config.domains)?;
-        log.ensure(&layouts)?;
-        Ok::<_, LogError>(log)
-    })?;
-    let layouts = Arc::new(layouts);
+    let opening = {
+        let (log, domains) = (config.log.clone(), config.domains.clone());
+        let (layouts, ids) = (Arc::clone(&layouts), ids.clone());
+        move || {
+            let log = open_log_with(&log, ids)?;
+            topology::check_domains(log.as_ref(), &domains)?;
+            log.ensure(&layouts)?;
+            Ok::<_, LogError>(log)
+        }
+    };
+    let log = tokio::task::spawn_blocking(opening).await??;
     let tracer = config.traces.as_ref().map(Tracer::start).transpose();
     let tracer = tracer.context("[traces] cannot be set up")?.unwrap_or_default();
-    let stopped = tracer.clone();
-    let shell = Shell { log, health, metrics, stop: stop.clone(), layouts, tracer };
+    let stop = CancellationToken::new();
+    let shell = Shell { log, health, metrics, stop, layouts, tracer };
     if let Some(section) = &config.schema_registry {
         let registry = Registry::new(section.connection())?;
         let following = registry::start(shell.clone(), registry, ids).await;
@@ -133,15 +166,7 @@ async fn serve(config: &Config, parts: Parts) -> anyhow::Result<bool> {
         parts,
         deadline: config.shutdown.deadline,
     };
-    let engine = tokio::task::block_in_place(|| Engine::start(&shell, &plan))?;
-    tracing::info!(%admin_address, ?parts, "running");
-    told_to_stop().await?;
-    tracing::info!("stopping");
-    let clean = engine.stop().await;
-    tokio::task::block_in_place(|| stopped.stop());
-    closed.cancel();
-    admin.await??;
-    Ok(clean)
+    Ok((shell, plan))
 }
 
 /// The listeners of the roles that this configuration has: first that of the whole.

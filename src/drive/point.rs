@@ -1,13 +1,16 @@
 //! Named points at which a debug build can be held, so that a test can kill the process exactly
-//! there. A release build has none of it.
+//! there, or tell it something. A release build has none of it.
 
 /// Passes a point. In a debug build whose environment says `TRUNKLINE_HOLD_AT=<point>@<n>`, the
-/// `n`th passing writes the file named by `TRUNKLINE_HOLD_FILE` and never returns.
+/// `n`th passing writes the file named by `TRUNKLINE_HOLD_FILE` and returns once it is gone.
 #[cfg(debug_assertions)]
 pub fn pass(point: &str) {
+    use std::path::Path;
+    use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
-    use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+    use std::time::Duration;
 
+    const LOOK: Duration = Duration::from_millis(5);
     static HOLD: OnceLock<Option<(String, u64, String)>> = OnceLock::new();
     static PASSED: AtomicU64 = AtomicU64::new(0);
 
@@ -24,10 +27,8 @@ pub fn pass(point: &str) {
     if let Err(error) = std::fs::write(file, point) {
         tracing::error!(%error, file, "the hold file cannot be written");
     }
-    let never = Mutex::new(());
-    let mut guard = never.lock().unwrap_or_else(PoisonError::into_inner);
-    loop {
-        guard = Condvar::new().wait(guard).unwrap_or_else(PoisonError::into_inner);
+    while Path::new(file).exists() {
+        std::thread::park_timeout(LOOK);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
@@ -286,6 +286,57 @@ async fn three_processes_tell_the_truth_and_each_stops_when_told() {
     assert_eq!(summary["conversations"], Value::from(told.len()), "{summary}");
     assert_eq!(summary["violations"], serde_json::json!({}), "{summary}");
     assert_topics(dir.path(), &config, told.len());
+}
+
+/// A folder with a configuration whose servers are all away, the log on Kafka too if that is said.
+fn alone(on_kafka: bool) -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().expect("a folder");
+    // A port that was free a moment ago.
+    let nobody = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    let mut config = example_config(nobody, nobody);
+    if on_kafka {
+        let (here, there) = ("[log.embedded]\npath = \"trunkline-data\"", "[log.kafka]");
+        assert!(config.contains(here), "{config}");
+        config = config.replace(here, &format!("{there}\nbrokers = [\"{nobody}\"]"));
+    }
+    let known = fs::read_to_string(directory()).expect("there is a directory");
+    for (name, text) in
+        [("directory.json", known.as_str()), ("secret", "secret"), ("trunkline.toml", &config)]
+    {
+        fs::write(dir.path().join(name), text).expect("the folder can be written");
+    }
+    let config = dir.path().join("trunkline.toml").to_str().expect("UTF-8").to_owned();
+    (dir, config)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_told_while_it_starts_is_as_clean_as_any() {
+    let (dir, config) = alone(false);
+    let arguments = ["run", "--config", &config];
+    let mut program = Server::start_held(dir.path(), "run", "run.started@1", &arguments);
+    let held = dir.path().join("held");
+    until("it holds before it waits for a stop", RUN_MAX, || {
+        program.assert_alive();
+        held.exists()
+    })
+    .await;
+    program.tell_to_stop();
+    fs::remove_file(held).expect("it was there");
+    let status = program.ended().await;
+    let said = program.said();
+    assert!(status.success() && said.contains("stopping"), "{status:?}: {said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_told_while_the_log_is_away_is_heard() {
+    let (dir, config) = alone(true);
+    let mut program = Server::start(dir.path(), "run", &["run", "--config", &config]);
+    program.says("answers /health").await;
+    program.tell_to_stop();
+    let status = program.ended().await;
+    let said = program.said();
+    let why = "told to stop before anything had begun";
+    assert!(status.success() && said.contains(why), "{status:?}: {said}");
 }
 
 /// Everything that a run has counted is there under its name.

@@ -91,7 +91,7 @@ impl Server {
     }
 
     /// Starts the program so that it holds when it passes a point for the `nth` time, as `nth` of
-    /// `point@nth`; it then makes the file `held` in `dir`.
+    /// `point@nth`; it then makes the file `held` in `dir`, and holds as long as that is there.
     pub(super) fn start_held(dir: &Path, name: &str, point: &str, args: &[&str]) -> Self {
         let mut command = trunkline(args);
         command.env("TRUNKLINE_HOLD_AT", point).env("TRUNKLINE_HOLD_FILE", dir.join("held"));
@@ -159,21 +159,32 @@ impl Server {
         word.trim_start_matches("http://").parse().expect("an address")
     }
 
-    /// Tells it to stop and waits for it. Returns its status, how long it took, and what it wrote.
-    pub(super) async fn terminate(mut self) -> (ExitStatus, Duration, String) {
+    /// Tells it to stop.
+    pub(super) fn tell_to_stop(&mut self) {
         self.assert_alive();
-        let watch = Elapsed::start();
         let pid = self.child.id().to_string();
         let told = Command::new("kill").args(["-TERM", &pid]).status().expect("there is kill");
         assert!(told.success(), "{told:?}");
+    }
+
+    /// Waits until it has ended; returns its status.
+    pub(super) async fn ended(&mut self) -> ExitStatus {
         let mut ended = None;
-        until("it stops", SAY_MAX, || {
+        until("it ends", SAY_MAX, || {
             ended = self.child.try_wait().expect("a child can be asked");
             ended.is_some()
         })
         .await;
+        ended.expect("it has ended")
+    }
+
+    /// Tells it to stop and waits for it. Returns its status, how long it took, and what it wrote.
+    pub(super) async fn terminate(mut self) -> (ExitStatus, Duration, String) {
+        let watch = Elapsed::start();
+        self.tell_to_stop();
+        let status = self.ended().await;
         let out = fs::read_to_string(&self.out).expect("what it wrote is UTF-8");
-        (ended.expect("it has stopped"), watch.time(), out)
+        (status, watch.time(), out)
     }
 
     /// Tells it to stop; fails if it does not within [`STOP_MAX`], or not cleanly. Returns what it
