@@ -24,6 +24,7 @@ use std::time::Duration;
 use trunkline_schemas::Offset;
 use trunkline_schemas::topics::Policy;
 
+use super::digest::{DigestMap, Digests};
 use super::frame::{self, Entry, Place, View};
 use super::store::{Raw, damaged};
 use super::writer::Job;
@@ -47,10 +48,9 @@ const UNKNOWN_RECORDS: Offset = 10_000;
 const STEP_READ_BYTES: usize = 4 * 1024 * 1024;
 /// What one step writes, in bytes of records, apart from the last frame; commits wait so long.
 const STEP_WRITE_BYTES: usize = 1024 * 1024;
-/// What the keys of a scan may take in memory. Keys beyond that are kept with all their records.
-const INDEX_BYTES: usize = 64 * 1024 * 1024;
-/// What a key takes in memory apart from its bytes, about.
-const INDEX_ENTRY_BYTES: usize = 64;
+/// How many keys a scan may hold in memory, at 25 to 50 bytes each: what a table of two million
+/// places takes before it would grow. Keys beyond that are kept with all their records.
+const INDEX_KEYS: usize = (1 << 21) / 8 * 7;
 /// Milliseconds of a day.
 const DAY_MS: i64 = 86_400_000;
 
@@ -88,11 +88,11 @@ struct WakeState {
 }
 
 /// The newest offset of each key of a partition.
-#[derive(Default)]
 struct Index {
-    newest: BTreeMap<Vec<u8>, Offset>,
-    /// What the keys take in memory.
-    memory: usize,
+    newest: DigestMap<Offset>,
+    digests: Digests,
+    /// How many keys there may be.
+    most: usize,
     /// Bytes of the records that compaction must keep, and of all there are.
     live: u64,
     bytes: u64,
@@ -323,7 +323,7 @@ impl Inner {
 
     /// Notes the newest offset of each key below `end`; `None` when it was stopped.
     fn scan(&self, place: Place, end: Offset, expired: i64) -> Result<Option<Index>, LogError> {
-        let (mut index, mut before) = (Index::default(), end);
+        let (mut index, mut before) = (Index::new(INDEX_KEYS), end);
         while !self.wake.stopped() {
             let raw = self.look(|store| store.frames_before(place, before, STEP_READ_BYTES))?;
             let Some((oldest, _)) = raw.last() else { return Ok(Some(index)) };
@@ -364,25 +364,28 @@ impl Scanned {
 }
 
 impl Index {
+    fn new(most: usize) -> Self {
+        Self { newest: DigestMap::default(), digests: Digests::new(), most, live: 0, bytes: 0 }
+    }
+
     /// Notes the next older record.
     fn note(&mut self, view: &View<'_>, expired: i64) {
-        let bytes = view.size_bytes() as u64;
+        let (bytes, digest) = (view.size_bytes() as u64, self.digests.of(view.key));
         self.bytes += bytes;
-        if self.newest.contains_key(view.key) {
+        if self.newest.contains_key(&digest) {
             return;
         }
-        let full = self.memory >= INDEX_BYTES;
+        let full = self.newest.len() >= self.most;
         if full || !view.is_expired(expired) {
             self.live += bytes;
         }
         if !full {
-            self.newest.insert(view.key.to_vec(), view.offset);
-            self.memory += view.key.len() + INDEX_ENTRY_BYTES;
+            self.newest.insert(digest, view.offset);
         }
     }
 
     fn is_dead(&self, view: &View<'_>, expired: i64) -> bool {
-        match self.newest.get(view.key) {
+        match self.newest.get(&self.digests.of(view.key)) {
             Some(newest) if view.offset < *newest => true,
             Some(newest) => view.offset == *newest && view.is_expired(expired),
             None => false,
@@ -476,7 +479,7 @@ mod tests {
             ((12, 1_000, "a", Some(2)), true),
         ];
         let entries: Vec<_> = table.iter().map(|(given, _)| entry(*given)).collect();
-        let mut index = Index::default();
+        let mut index = Index::new(INDEX_KEYS);
         for (base, value) in frame::sparse(&entries) {
             let views = frame::views(base, &value).expect("a whole frame");
             views.iter().rev().for_each(|view| index.note(view, EXPIRED));
@@ -515,16 +518,15 @@ mod tests {
             let entry = Entry { offset, append_time_ms: 0, record: record(key) };
             frame::sparse(&[entry]).remove(0)
         };
-        let mut index = Index::default();
-        let mut note = |offset, key, full: bool| {
-            index.memory = if full { INDEX_BYTES } else { 0 };
+        let mut index = Index::new(1);
+        let mut note = |offset, key| {
             let (base, value) = frame((offset, key));
             index.note(&frame::views(base, &value).expect("a whole frame")[0], 0);
         };
-        note(9, b"known", false);
+        note(9, b"known");
         for offset in [8, 7] {
-            note(offset, b"other", true);
-            note(offset - 4, b"known", true);
+            note(offset, b"other");
+            note(offset - 4, b"known");
         }
         assert_eq!((index.bytes, index.live, index.newest.len()), (30, 18, 1));
         for (offset, key, dead) in

@@ -13,6 +13,7 @@
 //! be there.
 
 mod compaction;
+mod digest;
 mod frame;
 mod store;
 mod task;

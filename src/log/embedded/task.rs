@@ -1,13 +1,13 @@
 //! The handles of the embedded log: a writer for bridges and the owner of a task.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
-use foldhash::fast::RandomState;
 use trunkline_schemas::{Offset, Output, Record, Stored};
 
+use super::digest::{DigestSet, Digests};
 use super::frame::{self, Place};
 use super::writer::Job;
 use super::{Inner, Owner, lock};
@@ -86,16 +86,14 @@ fn newest(
     place: Place,
     found: &SyncSender<Found>,
 ) -> Result<(), LogError> {
-    // Hundreds of thousands of keys that begin alike: comparing them would be half the work.
-    let mut seen = HashSet::<Vec<u8>, RandomState>::default();
+    // Hundreds of thousands of keys, most of them those of conversations that are over.
+    let (mut seen, digests) = (DigestSet::default(), Digests::new());
     let (mut rows, mut read) = (Vec::new(), 0);
     inner.backwards(generation, place, &mut |record| {
         read += 1;
-        if !seen.contains(record.key) {
-            seen.insert(record.key.to_vec());
-            if let Some(value) = record.value {
-                rows.push((record.key.to_vec(), value.to_vec()));
-            }
+        let is_newest = seen.insert(digests.of(record.key));
+        if let Some(value) = record.value.filter(|_| is_newest) {
+            rows.push((record.key.to_vec(), value.to_vec()));
         }
         if read % RESTORE_SAID == 0 {
             // Where nobody takes them any more, a panic is on its way up.
