@@ -101,9 +101,10 @@ fn be_member(tasks: &mut Tasks<'_>, vitals: &Vitals) -> Result<(), LogError> {
             }
             Some(Change::GiveUp) => {
                 tracing::info!(group = name, "partitions are shared out anew");
-                vitals.say(Some("partitions are being shared out anew"));
+                vitals.say(Some("partitions are given up: their tasks come to an end"));
                 tasks.stop();
                 member.gave_up()?;
+                vitals.say(Some("partitions are being shared out anew"));
             }
             None => {}
         }

@@ -16,7 +16,13 @@ use trunkline_schemas::{Partition, Topic};
 use super::client::{Clients, Meaning, log_line, meaning, unavailable};
 use super::held::Held;
 use super::lock;
+use crate::clock::Elapsed;
 use crate::log::{Change, LogError, Member};
+
+/// How long a member may be without an answer of its group. A coordinator that has lost its broker
+/// needs half as long, and one that waits for a member that is gone a tenth; the library may wait
+/// for ever for one that it has lost at the wrong moment, and a new member does not.
+const SHARE_MAX: Duration = Duration::from_mins(1);
 
 /// The groups this process is a member of: a step says in whose name it moves the position.
 #[derive(Default)]
@@ -38,6 +44,9 @@ pub(super) struct Shared {
     name: &'static str,
     topic: String,
     input: Topic,
+    /// Since when the group owes an answer, and how long it may.
+    owed: Option<Elapsed>,
+    patience: Duration,
 }
 
 impl Shared {
@@ -54,7 +63,8 @@ impl Shared {
         consumer.subscribe(&[&topic]).map_err(failed)?;
         let consumer = Arc::new(Held::new(consumer));
         lock(&groups.0).insert(name, Arc::downgrade(&consumer));
-        Ok(Self { consumer, name, topic, input })
+        let owed = Some(Elapsed::start());
+        Ok(Self { consumer, name, topic, input, owed, patience: SHARE_MAX })
     }
 
     /// Takes what the group gives, and reads nothing of it: tasks read for themselves.
@@ -84,13 +94,24 @@ impl Member for Shared {
             },
         }
         let change = lock(&self.consumer.context().told).take();
-        if let Some(Change::Take(partitions)) = &change {
-            self.take(partitions).map_err(failed)?;
+        match &change {
+            Some(Change::Take(partitions)) => {
+                self.take(partitions).map_err(failed)?;
+                self.owed = None;
+            }
+            Some(Change::GiveUp) => self.owed = None,
+            None if self.owed.as_ref().is_some_and(|owed| owed.time() >= self.patience) => {
+                let seconds = self.patience.as_secs();
+                let what = format!("being in the group of {}", self.name);
+                return Err(unavailable(what, format!("nothing was shared out for {seconds} s")));
+            }
+            None => {}
         }
         Ok(change)
     }
 
     fn gave_up(&mut self) -> Result<(), LogError> {
+        self.owed = Some(Elapsed::start());
         let given = self.consumer.unassign();
         given.map_err(|error| unavailable(format!("giving up tasks of {}", self.name), error))
     }
@@ -152,5 +173,59 @@ impl ConsumerContext for Shares {
             Change::GiveUp
         };
         *lock(&self.told) = Some(change);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::{MockCluster, MockCoordinator};
+    use trunkline_schemas::topics::RAW_TLIB;
+
+    use super::*;
+    use crate::log::kafka::KafkaConfig;
+
+    /// A cluster that the library plays, in which one of two brokers coordinates the group; the
+    /// second was never there.
+    fn member(coordinator: i32) -> (impl Sized, Shared) {
+        let cluster = MockCluster::new(2).expect("a cluster of the library");
+        let first = cluster.bootstrap_servers().split(',').take(1).map(str::to_owned).collect();
+        let config = KafkaConfig { brokers: first, ..KafkaConfig::default() };
+        let clients = Clients::new(&config).expect("clients");
+        let topic = clients.topic(RAW_TLIB);
+        cluster.create_topic(&topic, 1, 1).expect("a topic");
+        cluster.partition_leader(&topic, 0, Some(1)).expect("a leader");
+        cluster.broker_down(2).expect("it is away");
+        let group = MockCoordinator::Group("trunkline.conversation".to_owned());
+        cluster.coordinator(group, coordinator).expect("a coordinator");
+        let member = Shared::new(&clients, &Groups::default(), "conversation", RAW_TLIB);
+        (cluster, member.expect("a member"))
+    }
+
+    fn hear(member: &mut Shared) -> Result<Change, LogError> {
+        loop {
+            if let Some(change) = member.poll(Duration::from_millis(5))? {
+                return Ok(change);
+            }
+        }
+    }
+
+    #[test]
+    fn a_member_whom_nobody_answers_is_over() {
+        let (_cluster, mut member) = member(2);
+        member.patience = Duration::from_millis(200);
+        let heard = hear(&mut member);
+        let Err(LogError::Unavailable { what, .. }) = heard else { panic!("{heard:?}") };
+        assert_eq!(what, "being in the group of conversation");
+    }
+
+    #[test]
+    fn a_member_that_has_its_share_is_owed_nothing_until_it_gives_up() {
+        let (_cluster, mut member) = member(1);
+        assert_eq!(hear(&mut member).expect("an answer"), Change::Take(vec![0]));
+        member.patience = Duration::ZERO;
+        assert_eq!(member.poll(Duration::from_millis(5)).expect("its share is its own"), None);
+        member.gave_up().expect("it is given up");
+        let heard = hear(&mut member);
+        assert!(matches!(heard, Err(LogError::Unavailable { .. })), "{heard:?}");
     }
 }
