@@ -13,7 +13,7 @@ use trunkline_sim::compare::compare;
 use trunkline_sim::truth::{CallTruth, Expected, Told};
 
 use super::program::{
-    Done, Server, example_config, get, run, run_and_read_one_line, run_command, trunkline,
+    Done, STOP_MAX, Server, example_config, get, run, run_and_read_one_line, run_command, trunkline,
 };
 use super::running::until;
 use super::translate::{cases, directory, model};
@@ -277,7 +277,7 @@ async fn three_processes_tell_the_truth_and_each_stops_when_told() {
     assert_metrics(&stage.metrics());
     let told: Vec<Told> = stage.sim("/sim/told");
     let Stage { dir, site, org, connector, .. } = stage;
-    connector.stop().await;
+    connector.stop_within(STOP_MAX).await;
     let truth = truth_of(&site.stop().await);
     assert_eq!(truth.len() as u64, CALLS);
     let differences = compare(&truth, &told, TOLERANCE_MS);

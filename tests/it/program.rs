@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use trunkline::clock::Elapsed;
@@ -82,6 +83,8 @@ pub(super) struct Server {
     started: Elapsed,
     out: PathBuf,
     err: PathBuf,
+    /// Copies what it says on standard error.
+    keeps: JoinHandle<()>,
 }
 
 impl Server {
@@ -117,8 +120,8 @@ impl Server {
         let mut child = command.spawn().expect("the program starts");
         let mut said = child.stderr.take().expect("stderr is a pipe");
         let mut kept = file(&err);
-        std::thread::spawn(move || std::io::copy(&mut said, &mut kept));
-        Self { child, started, out, err }
+        let keeps = std::thread::spawn(move || drop(std::io::copy(&mut said, &mut kept)));
+        Self { child, started, out, err, keeps }
     }
 
     /// What it said so far on standard error.
@@ -167,7 +170,7 @@ impl Server {
         assert!(told.success(), "{told:?}");
     }
 
-    /// Waits until it has ended; returns its status.
+    /// Waits until it has ended and all it said is kept; returns its status.
     pub(super) async fn ended(&mut self) -> ExitStatus {
         let mut ended = None;
         until("it ends", SAY_MAX, || {
@@ -175,6 +178,7 @@ impl Server {
             ended.is_some()
         })
         .await;
+        until("what it said is kept", SAY_MAX, || self.keeps.is_finished()).await;
         ended.expect("it has ended")
     }
 
@@ -187,13 +191,18 @@ impl Server {
         (status, watch.time(), out)
     }
 
-    /// Tells it to stop; fails if it does not within [`STOP_MAX`], or not cleanly. Returns what it
-    /// wrote on standard output.
+    /// Tells it to stop; fails if it does not cleanly, which means within its own deadline. Returns
+    /// what it wrote on standard output.
     pub(super) async fn stop(self) -> String {
+        self.stop_within(SAY_MAX).await
+    }
+
+    /// [`Server::stop`], which may take so long.
+    pub(super) async fn stop_within(self, limit: Duration) -> String {
         let err = self.err.clone();
         let (status, took, out) = self.terminate().await;
         let said = fs::read_to_string(err).unwrap_or_default();
-        assert!(status.success() && took < STOP_MAX, "{status:?} after {took:?}:\n{said}");
+        assert!(status.success() && took < limit, "{status:?} after {took:?}:\n{said}");
         assert!(!said.contains("panicked"), "{said}");
         out
     }

@@ -19,9 +19,9 @@ use super::lock;
 use crate::clock::Elapsed;
 use crate::log::{Change, LogError, Member};
 
-/// How long a member may be without an answer of its group. A coordinator that has lost its broker
-/// needs half as long, and one that waits for a member that is gone a tenth; the library may wait
-/// for ever for one that it has lost at the wrong moment, and a new member does not.
+/// How long a member may wait for its group to share out. An only broker that was killed and is
+/// back takes half as long, members that are gone a tenth; but the library may wait for ever for a
+/// broker that it has lost at the wrong moment, and a new member does not.
 const SHARE_MAX: Duration = Duration::from_mins(1);
 
 /// The groups this process is a member of: a step says in whose name it moves the position.
